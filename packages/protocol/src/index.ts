@@ -1,18 +1,28 @@
-// The one door of the protocol package.
-export type TenantId = string & { readonly brand: 'TenantId' };
-export type InstanceId = string & { readonly brand: 'InstanceId' };
-export interface Condition {
-	readonly type: string;
-	readonly status: boolean;
-	readonly reason: string;
-	readonly message: string;
-}
-export interface GuestConfig {
-	readonly instanceId: InstanceId;
-}
-export interface ImageRecipe {
-	readonly name: string;
-}
-export interface ImageRevision {
-	readonly hash: string;
-}
+// The one door of the protocol package: what host, guest and SDK share. Pure data and functions, no I/O.
+export { type Codec, type CodecValue, type CodecWire, codec, type Parsed } from './codec/codec.ts';
+export type { Camel } from './codec/names.ts';
+export type { DocumentProblem } from './codec/problems.ts';
+export * from './documents/condition.ts';
+export * from './documents/guest-config.ts';
+export * from './documents/image.ts';
+export * from './documents/integration.ts';
+export * from './documents/policy.ts';
+export * from './documents/pool.ts';
+export * from './documents/quotas.ts';
+export * from './documents/role.ts';
+export * from './documents/routing.ts';
+export * from './documents/secrets.ts';
+export * from './errors/mvm-error.ts';
+export * from './errors/problem.ts';
+export * from './errors/registry.ts';
+export { encodeFrame, FrameParser, MAX_FRAME_BYTES } from './frame.ts';
+export * from './ids.ts';
+export * from './link/constants.ts';
+export * from './link/guest-request.ts';
+export * from './link/guest-response.ts';
+export * from './link/hello.ts';
+export * from './link/host-bound.ts';
+export { type SupervisorStatus, WORKLOAD_STATES } from './link/supervisor-status.ts';
+export type { UnknownMessage } from './link/tagged.ts';
+export * from './trace.ts';
+export * from './wake.ts';
