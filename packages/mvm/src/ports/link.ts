@@ -34,8 +34,16 @@ export interface Link {
 	close(): Promise<void>;
 }
 
-/** Serves one stream that the guest opened. The instance is known by the socket; errors close the stream only. */
-export type DialHandler = (stream: Duplex, from: { instanceId: InstanceId; incarnation: number }) => void;
+/** Who opened a stream: the instance is known by the socket, never by what the guest says. */
+export interface DialOrigin {
+	readonly instanceId: InstanceId;
+	readonly incarnation: number;
+	/** Name of the endpoint the stream is for (request header `x-mvm-endpoint`); absent for the instance API itself. */
+	readonly endpoint?: string;
+}
+
+/** Serves one raw stream that the guest opened. Errors close the stream only. */
+export type DialHandler = (stream: Duplex, from: DialOrigin) => void;
 
 export interface LinkHost {
 	/** Starts listening in `linkDir` for one instance. */
@@ -43,6 +51,8 @@ export interface LinkHost {
 		instanceId: InstanceId;
 		linkDir: string;
 		identity: LinkIdentity;
+		/** The identity before, when a crash fell between a thaw and its PostRestore: such a guest is `stale`, not refused. */
+		previous?: LinkIdentity;
 		handlers: ReadonlyMap<number, DialHandler>;
 	}): Promise<Link>;
 }
