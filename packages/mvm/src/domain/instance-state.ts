@@ -157,7 +157,10 @@ export function transition(state: InstanceState, event: InstanceEventKind): Tran
 /** The part of an instance row that the state machine owns. */
 export interface InstanceLife {
 	readonly state: InstanceState;
-	/** Rises by at least one at every boot, thaw, wake and restore; never falls. */
+	/**
+	 * The highest one allotted: raised when an operation that will boot, thaw or wake is claimed, so that everything before it is
+	 * refused from then on; never falls. The tree that is alive may be of an earlier one while, or because, that operation failed.
+	 */
 	readonly incarnation: number;
 	/** Asleep with its memory kept on disk. True only in `sleeping`. */
 	readonly hibernated: boolean;
@@ -176,16 +179,21 @@ export type Advance =
 /** A life as it starts. */
 export const NEW_LIFE: InstanceLife = { state: 'created', incarnation: 0, hibernated: false };
 
+/** The life with one more incarnation allotted; every boot, thaw, wake and restore needs one of its own. */
+export function allot(life: InstanceLife): InstanceLife {
+	return { ...life, incarnation: life.incarnation + 1 };
+}
+
 /**
- * Applies an event to a life: the table, and the rules that need more than the state (incarnations rise; a hibernated tree
+ * Applies an event to a life: the table, and the rules that need more than the state (incarnations never fall; a hibernated tree
  * is alive, so it is woken or lost before another boots). An event that changes nothing returns the same reference.
  */
 export function advance(life: InstanceLife, event: InstanceEvent): Advance {
 	const step = transition(life.state, event.kind);
 	if (!step.ok) return step;
 	const raises = event.kind === 'booted' || event.kind === 'thawed' || event.kind === 'woken';
-	if (raises && !(Number.isSafeInteger(event.incarnation) && event.incarnation > life.incarnation))
-		return { ok: false, reason: `incarnation ${event.incarnation} is not above ${life.incarnation}` };
+	if (raises && !(Number.isSafeInteger(event.incarnation) && event.incarnation > 0 && event.incarnation >= life.incarnation))
+		return { ok: false, reason: `incarnation ${event.incarnation} is below the allotted ${life.incarnation}` };
 	if (event.kind === 'booted' && life.hibernated)
 		return { ok: false, reason: 'booted is illegal while a hibernated tree is alive: wake it, or end it first' };
 	if (event.kind === 'woken' && !life.hibernated) return { ok: false, reason: 'woken is illegal: no memory was kept, boot it' };
@@ -200,6 +208,3 @@ export function advance(life: InstanceLife, event: InstanceEvent): Advance {
 	const changed = next.state !== life.state || next.incarnation !== life.incarnation || next.hibernated !== life.hibernated;
 	return { ok: true, next: changed ? next : life, changed };
 }
-
-/** States in which a process tree exists or is kept: what a crash, a stop or a quota has to look at. */
-export const ALIVE_STATES: readonly InstanceState[] = ['running', 'warm'];

@@ -59,14 +59,14 @@ describe('who joins whom', () => {
 		['destroy', 'destroy', 'erase', 'join'],
 		['create', 'create', 'prepare', 'join'],
 	] as const)('%s during %s at %s: %s', (requested, kind, step, expected) => {
-		expect(joinable(requested, { kind, step: step as OperationStep })).toBe(expected);
+		expect(joinable(requested, { kind, pastNoReturn: isPastNoReturn(kind, step) })).toBe(expected);
 	});
 	test('every pair has an answer, a kind joins itself, destroy is refused by nothing and refuses all others', () => {
 		for (const requested of OPERATION_KINDS) {
-			expect(joinable(requested, { kind: requested, step: 'claim' })).toBe('join');
+			expect(joinable(requested, { kind: requested, pastNoReturn: false })).toBe('join');
 			for (const kind of OPERATION_KINDS) {
 				for (const step of OPERATION_STEPS[kind]) {
-					const answer = joinable(requested, { kind, step });
+					const answer = joinable(requested, { kind, pastNoReturn: isPastNoReturn(kind, step) });
 					if (requested === 'destroy') expect(answer).not.toBe('refuse');
 					if (kind === 'destroy' && requested !== 'destroy') expect(answer).toBe('refuse');
 					if (answer === 'abort_then_run') expect(isPastNoReturn(kind, step)).toBe(false);

@@ -2,13 +2,12 @@
 // acts (so a step found in the journal was begun, perhaps done), one open operation per instance. Recovery: recovery.ts.
 
 /**
- * The steps of each kind, in order. A run may leave steps out (a warm instance needs no boot) but never goes back.
- * The incarnation that an operation will create is allotted in its row at `claim`; the instance row takes it over only with
- * the event that proves it (booted, thawed, woken).
+ * The steps of each kind, in order. A run may leave steps out (a warm instance needs no boot) but never goes back. Steps that
+ * leave no trace outside, or whose trace the host shows anyway (thaw), need not be journaled: recovery asks the host.
  */
 export const OPERATION_STEPS = {
 	create: ['claim', 'prepare', 'resolve_image', 'release'],
-	start: ['claim', 'prepare', 'verify_data', 'secrets', 'boot', 'link', 'post_restore', 'wake_guest', 'ready', 'release'],
+	start: ['claim', 'prepare', 'restore_data', 'secrets', 'boot', 'link', 'post_restore', 'wake_guest', 'ready', 'release'],
 	stop: ['claim', 'fence', 'drain', 'stop_tree', 'release'],
 	warm: ['claim', 'fence', 'checkpoint_integrations', 'sleep_prep', 'freeze', 'release'],
 	sleep: [
@@ -21,11 +20,13 @@ export const OPERATION_STEPS = {
 		// Fsynced and verified before the next step, which may give the memory up.
 		'write_manifest',
 		'snapshot',
+		// Without a memory snapshot: the tree is ended and the next wake is cold.
+		'stop_tree',
 		'verify',
 		'release',
 	],
-	// Warm and hibernated: claim, secrets, thaw, then from link on. Cold, or when the memory turns out lost: from verify_data on.
-	wake: ['claim', 'secrets', 'thaw', 'verify_data', 'boot', 'link', 'post_restore', 'wake_guest', 'ready', 'release'],
+	// Warm and hibernated: claim, thaw, then from post_restore on. Cold, or when the memory turns out lost: from prepare on.
+	wake: ['claim', 'thaw', 'prepare', 'restore_data', 'secrets', 'boot', 'link', 'post_restore', 'wake_guest', 'ready', 'release'],
 	checkpoint: [
 		'claim',
 		'fence',
@@ -61,9 +62,7 @@ export interface Operation {
 	readonly kind: OperationKind;
 	/** The last step that was begun. */
 	readonly step: OperationStep;
-	/** Of sleep: the memory is to be kept (hibernate), not given up. */
-	readonly keepMemory: boolean;
-	/** The incarnation that the operation was allotted; that of the instance where it creates none. */
+	/** The incarnation that it was allotted last; that of the instance at its claim where it creates none. */
 	readonly incarnation: number;
 }
 
@@ -178,8 +177,11 @@ const JOINING: { readonly [R in OperationKind]: { readonly [F in OperationKind]:
 };
 
 /** What a caller does who wants `requested` while `inFlight` runs on the same instance. */
-export function joinable(requested: OperationKind, inFlight: Pick<Operation, 'kind' | 'step'>): Joining {
+export function joinable(
+	requested: OperationKind,
+	inFlight: { readonly kind: OperationKind; readonly pastNoReturn: boolean },
+): Joining {
 	const rule = JOINING[requested][inFlight.kind];
 	if (typeof rule === 'string') return rule;
-	return isPastNoReturn(inFlight.kind, inFlight.step) ? rule.after : rule.before;
+	return inFlight.pastNoReturn ? rule.after : rule.before;
 }

@@ -5,20 +5,21 @@ import { OPERATION_KINDS, OPERATION_STEPS, type Operation, type OperationStep } 
 import { HOST_STATES, type HostEffect, type HostView, hostView, nextIncarnation, recover } from './recovery.ts';
 
 const lives: InstanceLife[] = INSTANCE_STATES.flatMap((state) => {
-	const life = { state, incarnation: state === 'created' || state === 'ready' ? 0 : 5, hibernated: false };
+	const life = { state, incarnation: state === 'created' ? 0 : 5, hibernated: false };
 	return state === 'sleeping' ? [life, { ...life, hibernated: true }] : [life];
 });
 const hosts = (life: InstanceLife): HostView[] =>
 	HOST_STATES.flatMap((state) =>
-		[life.incarnation - 1, life.incarnation, life.incarnation + 1]
+		[life.incarnation - 2, life.incarnation - 1, life.incarnation, life.incarnation + 1]
 			.filter((incarnation) => incarnation >= (state === 'absent' ? 0 : 1))
 			.map((incarnation) => ({ state, incarnation })),
 	);
 const operations = (life: InstanceLife): (Operation | undefined)[] => [
 	undefined,
 	...OPERATION_KINDS.flatMap((kind) =>
+		// Allotted in the row already (raised at claim, or once more while undoing), or only in the journal.
 		OPERATION_STEPS[kind].flatMap((step: OperationStep) =>
-			[true, false].map((keepMemory) => ({ kind, step, keepMemory, incarnation: life.incarnation + 1 })),
+			[0, 1].map((more) => ({ kind, step, incarnation: life.incarnation + more })),
 		),
 	),
 ];
@@ -74,8 +75,9 @@ test('every world ends legal, matching the host, with the operation ended', () =
 		const after = apply(life, plan.events);
 		const where = show({ life, host, operation, plan });
 		expect(MATCHES[after.hibernated ? 'hibernated' : after.state], where).toContain(hostAfter.state);
-		if (after.state === 'running' || after.state === 'warm' || after.hibernated)
-			expect(after.incarnation, where).toBe(hostAfter.incarnation);
+		const lives = after.state === 'running' || after.state === 'warm' || after.hibernated;
+		expect(plan.live, where).toBe(lives ? hostAfter.incarnation : 0);
+		if (lives) expect(after.incarnation, where).toBeGreaterThanOrEqual(hostAfter.incarnation);
 		expect(after.incarnation, where).toBeGreaterThanOrEqual(life.incarnation);
 		expect(plan.outcome !== undefined, where).toBe(operation !== undefined);
 		if (plan.greet) expect(after.state, where).toBe('running');
@@ -108,14 +110,18 @@ test('cut off after any of its host effects, it still ends well and never has a 
 	}
 });
 
-test('a tree older than its row never runs on', () => {
+test('a tree under a row that has none runs on only as the incarnation that the operation in progress was allotted', () => {
 	for (const { life, host, operation } of worlds) {
-		if (host.incarnation >= life.incarnation || !['running', 'frozen', 'hibernated'].includes(host.state)) continue;
+		const rowHasTree = life.state === 'running' || life.state === 'warm' || life.hibernated;
+		if (rowHasTree || !['running', 'frozen', 'hibernated'].includes(host.state)) continue;
+		const allotted = operation?.incarnation === host.incarnation && ['start', 'wake'].includes(operation.kind);
+		if (host.incarnation > life.incarnation || (allotted && host.incarnation === life.incarnation)) continue;
 		const plan = recover(operation, host, life);
 		expect(
 			plan.effects.some((e) => e.kind === 'stop_tree' || e.kind === 'erase'),
 			show({ life, host, operation, plan }),
 		).toBe(true);
+		expect(plan.live).toBe(0);
 	}
 });
 
@@ -123,7 +129,6 @@ describe('named cases', () => {
 	const op = (kind: Operation['kind'], step: OperationStep, more: Partial<Operation> = {}): Operation => ({
 		kind,
 		step,
-		keepMemory: true,
 		incarnation: 5,
 		...more,
 	});
@@ -152,7 +157,7 @@ describe('named cases', () => {
 		});
 	});
 	test('a cold sleep cut after its tree was ended: it sleeps', () => {
-		const plan = recover(op('sleep', 'snapshot', { keepMemory: false }), host('absent'), row('warm'));
+		const plan = recover(op('sleep', 'stop_tree'), host('absent'), row('warm'));
 		expect(plan).toMatchObject({
 			action: 'finish',
 			effects: [],
@@ -171,6 +176,26 @@ describe('named cases', () => {
 	test('wake cut before the thaw: it sleeps on', () => {
 		const plan = recover(op('wake', 'claim', { incarnation: 6 }), host('hibernated'), row('sleeping', true));
 		expect(plan).toMatchObject({ action: 'roll_back', effects: [], events: [], outcome: 'rolled_back' });
+	});
+	test.each([5, 6])(
+		'wake cut before the boot, row raised at its claim to %d: the old tree is still the instance',
+		(incarnation) => {
+			const plan = recover(op('wake', 'claim', { incarnation }), host('frozen', 4), { ...row('warm'), incarnation });
+			expect(plan).toMatchObject({ action: 'roll_back', effects: [], events: [], live: 4 });
+		},
+	);
+	test('start cut after the boot, row raised at its claim: the tree is adopted', () => {
+		const plan = recover(op('start', 'boot'), host('running'), row('ready'));
+		expect(plan).toMatchObject({
+			action: 'adopt',
+			events: [{ kind: 'booted', incarnation: 5 }],
+			greet: true,
+			live: 5,
+			outcome: 'done',
+		});
+	});
+	test('a start that failed before leaves nothing to do', () => {
+		expect(recover(undefined, host('absent'), row('ready'))).toMatchObject({ action: 'nothing' });
 	});
 	test('after a restart of the host a hibernated instance sleeps cold', () => {
 		expect(recover(undefined, host('absent', 0), row('sleeping', true))).toMatchObject({ events: [{ kind: 'died' }] });

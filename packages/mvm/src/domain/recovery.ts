@@ -24,7 +24,7 @@ export function hostView(
 	return { state: state === 'frozen' && hibernated ? 'hibernated' : state, incarnation };
 }
 
-/** One call to the runtime; each is repeatable. */
+/** One call to the runtime; each is repeatable. Where `snapshot` is refused: `stop_tree`, and slept with hibernated false. */
 export type HostEffect =
 	| { readonly kind: 'freeze' | 'snapshot' | 'stop_tree' | 'erase' }
 	| { readonly kind: 'thaw'; readonly incarnation: number };
@@ -48,6 +48,8 @@ export interface RecoveryPlan {
 	readonly events: readonly InstanceEvent[];
 	/** The guest runs and must get PostRestore and Wake (lifts a fence, starts the drained); when that fails: stop the tree. */
 	readonly greet: boolean;
+	/** The incarnation under which the tree lives when all is applied; 0 when none does. What the link must expect. */
+	readonly live: number;
 	/** How the operation ends. Every operation ends; absent only when there was none. */
 	readonly outcome?: 'done' | 'rolled_back' | 'failed';
 	/** For the journal and the audit. */
@@ -65,7 +67,7 @@ interface Case {
 	readonly life: InstanceLife;
 	readonly next: number;
 }
-type Settled = Omit<RecoveryPlan, 'outcome' | 'greet'> & { readonly greet?: boolean };
+type Settled = Omit<RecoveryPlan, 'outcome' | 'greet' | 'live'> & { readonly greet?: boolean };
 type Decide = (at: Case) => Settled;
 
 const STOP: HostEffect = { kind: 'stop_tree' };
@@ -77,7 +79,16 @@ const settled = (action: RecoveryPlan['action'], reason: string, more: Partial<S
 	...more,
 });
 const agrees: Decide = () => settled('nothing', 'row and host agree');
-const isNew = ({ host, life }: Case): boolean => host.incarnation > life.incarnation;
+/** True when the host's tree is of a life that the row's state does not tell of yet. */
+const isNew = ({ host, life, operation }: Case): boolean =>
+	host.incarnation > life.incarnation ||
+	(host.incarnation > 0 &&
+		host.incarnation === life.incarnation &&
+		host.incarnation === operation?.incarnation &&
+		(operation.kind === 'start' || operation.kind === 'wake'));
+/** True when an operation was in progress that may have let a frozen tree run. */
+const mayHaveThawed = (at: Case): boolean =>
+	isNew(at) || (at.operation !== undefined && ['wake', 'sleep', 'warm', 'checkpoint'].includes(at.operation.kind));
 
 /** A live tree that the row cannot have: end it; the row's own tree, if it had one, is not this one. */
 const killStale: Decide = ({ life }) =>
@@ -91,8 +102,9 @@ const erase: Decide = ({ life }) =>
 		events: life.state === 'destroyed' ? [] : [{ kind: 'destroyed' }],
 	});
 
-/** The events by which a life comes to run as `incarnation`. */
-function comesToRun({ life, operation }: Case, incarnation: number): InstanceEvent[] {
+/** The events by which a life comes to run as `shown`, or as what it was allotted where that is higher. */
+function comesToRun({ life, operation }: Case, shown: number): InstanceEvent[] {
+	const incarnation = Math.max(shown, life.incarnation);
 	if (life.state === 'running' || life.state === 'warm') return [{ kind: 'thawed', incarnation }];
 	if (!life.hibernated) return [{ kind: 'booted', incarnation }];
 	const bootedAnew = operation?.kind === 'wake' && hasReached('wake', operation.step, 'boot');
@@ -100,7 +112,7 @@ function comesToRun({ life, operation }: Case, incarnation: number): InstanceEve
 }
 
 const adopt: Decide = (at) =>
-	settled('adopt', `incarnation ${at.host.incarnation} runs, the row knew ${at.life.incarnation}`, {
+	settled('adopt', `incarnation ${at.host.incarnation} runs and the row is ${at.life.state}`, {
 		events: comesToRun(at, at.host.incarnation),
 		greet: true,
 	});
@@ -125,12 +137,21 @@ const newOr =
 	(whenNew: Decide, whenSame: Decide): Decide =>
 	(at) =>
 		isNew(at) ? whenNew(at) : whenSame(at);
+const thawedOr =
+	(whenThawed: Decide, otherwise: Decide): Decide =>
+	(at) =>
+		mayHaveThawed(at) ? whenThawed(at) : otherwise(at);
+/** A row that says running: learns of a newer incarnation, else agrees. */
+const stillRunning: Decide = (at) => (at.host.incarnation > at.life.incarnation ? adopt(at) : agrees(at));
 const byMemory =
 	(hibernated: Decide, cold: Decide): Decide =>
 	(at) =>
 		at.life.hibernated ? hibernated(at) : cold(at);
 
-/** Total over (row state, host state): how a row and a host are brought together. A tree older than its row is stale. */
+/**
+ * Total over (row state, host state): how a row and a host are brought together. A host holds at most one tree of an instance;
+ * one under a row that has none is stale, unless it is of an incarnation that the operation in progress was allotted.
+ */
 const SETTLE: { readonly [S in InstanceState]: { readonly [H in HostState]: Decide } } = {
 	created: { running: killStale, frozen: killStale, hibernated: killStale, exited: agrees, absent: agrees },
 	ready: {
@@ -140,10 +161,10 @@ const SETTLE: { readonly [S in InstanceState]: { readonly [H in HostState]: Deci
 		exited: neverBooted,
 		absent: neverBooted,
 	},
-	running: { running: newOr(adopt, agrees), frozen: thaw, hibernated: thaw, exited: dead, absent: dead },
-	warm: { running: newOr(adopt, freezeAgain), frozen: newOr(thaw, agrees), hibernated: thaw, exited: dead, absent: dead },
+	running: { running: stillRunning, frozen: thaw, hibernated: thaw, exited: dead, absent: dead },
+	warm: { running: thawedOr(adopt, freezeAgain), frozen: newOr(thaw, agrees), hibernated: thaw, exited: dead, absent: dead },
 	sleeping: {
-		running: byMemory(newOr(adopt, thaw), newOr(adopt, killStale)),
+		running: byMemory(thawedOr(adopt, thaw), newOr(adopt, killStale)),
 		frozen: byMemory(newOr(thaw, pageOutAgain), newOr(thaw, killStale)),
 		hibernated: byMemory(newOr(thaw, agrees), newOr(thaw, killStale)),
 		exited: byMemory(dead, neverBooted),
@@ -159,10 +180,7 @@ const SETTLE: { readonly [S in InstanceState]: { readonly [H in HostState]: Deci
 	destroyed: { running: erase, frozen: erase, hibernated: erase, exited: agrees, absent: agrees },
 };
 const isAlive = (state: HostState): boolean => state === 'running' || state === 'frozen' || state === 'hibernated';
-const settle: Decide = (at) => {
-	const stale = isAlive(at.host.state) && at.host.incarnation < at.life.incarnation && at.life.state !== 'destroyed';
-	return stale ? killStale(at) : SETTLE[at.life.state][at.host.state](at);
-};
+const settle: Decide = (at) => SETTLE[at.life.state][at.host.state](at);
 
 /** Stop past its point of no return: nothing may be left, and the row says stopped on purpose. */
 const finishStop: Decide = (at) => {
@@ -177,7 +195,7 @@ const finishStop: Decide = (at) => {
 /** A frozen tree in an operation that froze it after fencing and draining is what warm means. */
 const isOwnFreeze = (at: Case, kind: 'warm' | 'sleep'): boolean =>
 	at.operation !== undefined &&
-	at.host.incarnation === at.life.incarnation &&
+	at.host.incarnation <= at.life.incarnation &&
 	(at.life.state === 'running' || at.life.state === 'warm') &&
 	hasReached(kind, at.operation.step, 'freeze');
 const toWarm = (at: Case): InstanceEvent[] => (at.life.state === 'running' ? [{ kind: 'frozen' }] : []);
@@ -192,7 +210,8 @@ const finishSleep: Decide = (at) => {
 		return settled('roll_back', 'fenced, drained and frozen, but not yet asleep: it stays warm', { events: toWarm(at) });
 	}
 	const { state } = at.host;
-	const hibernated = state === 'hibernated' || (state === 'frozen' && at.operation.keepMemory);
+	const givenUp = at.operation.step === 'stop_tree';
+	const hibernated = state === 'hibernated' || (state === 'frozen' && !givenUp);
 	const last: readonly HostEffect[] = state !== 'frozen' ? [] : hibernated ? [{ kind: 'snapshot' }] : [STOP];
 	return settled('finish', 'the manifest was verified before the memory was touched', {
 		effects: last,
@@ -242,8 +261,10 @@ const GOAL: { readonly [K in OperationKind]: InstanceState } = {
 export function recover(operation: Operation | undefined, host: HostView, life: InstanceLife): RecoveryPlan {
 	const at: Case = { operation, host, life, next: nextIncarnation(life, host, operation) };
 	const plan = operation === undefined ? settle(at) : RECOVER[operation.kind][host.state](at);
-	if (operation === undefined) return { ...plan, greet: plan.greet ?? false };
-	const end = endOf(life, plan.events);
+	const after = lifeAfter(life, plan.events);
+	const end = after.state;
+	const live = liveAfter(host, plan.effects, after);
+	if (operation === undefined) return { ...plan, greet: plan.greet ?? false, live };
 	const reached = end === GOAL[operation.kind];
 	// A guest that runs may be fenced or half drained by what was in progress.
 	const greet = end === 'running' && (plan.greet ?? true);
@@ -256,14 +277,19 @@ export function recover(operation: Operation | undefined, host: HostView, life: 
 					? 'failed'
 					: 'rolled_back';
 	const action = plan.action === 'nothing' ? (reached && outcome === 'done' ? 'finish' : 'roll_back') : plan.action;
-	return { ...plan, action, greet, outcome };
+	return { ...plan, action, greet, live, outcome };
 }
 
-function endOf(life: InstanceLife, events: readonly InstanceEvent[]): InstanceState {
+function lifeAfter(life: InstanceLife, events: readonly InstanceEvent[]): InstanceLife {
 	let now = life;
 	for (const event of events) {
 		const step = advance(now, event);
 		if (step.ok) now = step.next;
 	}
-	return now.state;
+	return now;
+}
+
+function liveAfter(host: HostView, effects: readonly HostEffect[], after: InstanceLife): number {
+	if (after.state !== 'running' && after.state !== 'warm' && !after.hibernated) return 0;
+	return effects.reduce((live, effect) => (effect.kind === 'thaw' ? effect.incarnation : live), host.incarnation);
 }
