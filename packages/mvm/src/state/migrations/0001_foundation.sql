@@ -1,15 +1,33 @@
 -- The foundation: tenants, pools, instances, operations, secrets, ingress, checkpoints, events, audit, keys.
--- Every tenant table carries tenant_id and forced row-level security; the policy reads the transaction's mvm.tenant.
--- Times are timestamptz; documents are jsonb in wire (snake_case) form.
+-- Run once by the owner role in one transaction, with search_path = mvm. Every tenant table carries tenant_id and forced
+-- row-level security; the policy reads the transaction's mvm.tenant. Times are timestamptz; documents are jsonb in wire
+-- (snake_case) form. References between tenant tables carry tenant_id, so no row can point into another tenant.
+
+-- Forces row-level security on a table and opens it to the two runtime roles. Later migrations call it for every new
+-- table; a test lists all tables of the schema and fails when one was forgotten. mvm_tenant sees the rows of the tenant
+-- named by the transaction and nothing when none is named; mvm_system sees all; the owner is subject to it as well and
+-- sees none.
+create function protect_tenant_table(target regclass, tenant_column text, privileges text) returns void
+language plpgsql as $$
+begin
+	execute format('alter table %s enable row level security, force row level security', target);
+	execute format(
+		$sql$create policy only_own on %s for all to mvm_tenant
+			using (%I = nullif(current_setting('mvm.tenant', true), ''))
+			with check (%I = nullif(current_setting('mvm.tenant', true), ''))$sql$,
+		target, tenant_column, tenant_column);
+	execute format('create policy all_rows on %s for all to mvm_system using (true) with check (true)', target);
+	execute format('grant %s on %s to mvm_tenant, mvm_system', privileges, target);
+end $$;
 
 create table tenant (
-	id text primary key,
+	id text primary key check (id ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
 	quotas jsonb not null,
 	created_at timestamptz not null default now(),
 	suspended_at timestamptz,
 	suspend_reason text,
-	secrets_epoch bigint not null default 0,
-	config_version bigint not null default 1
+	secrets_epoch bigint not null default 0,     -- +1 whenever a secret is set or removed
+	config_version bigint not null default 1     -- compare-and-set of every change
 );
 
 create table pool (
@@ -45,7 +63,8 @@ create table instance (
 	secrets_epoch bigint not null default 0,     -- epoch last written to the instance
 	created_at timestamptz not null default now(),
 	updated_at timestamptz not null default now(),
-	foreign key (tenant_id, pool_id) references pool (tenant_id, id)
+	foreign key (tenant_id, pool_id) references pool (tenant_id, id),
+	unique (tenant_id, id)
 );
 create index instance_by_pool on instance (tenant_id, pool_id);
 create index instance_live on instance (state) where state <> 'destroyed';
@@ -53,8 +72,8 @@ create index instance_live on instance (state) where state <> 'destroyed';
 -- The journal: a step in progress. At most one unfinished operation per instance.
 create table operation (
 	id text primary key,
-	tenant_id text not null references tenant (id) on delete cascade,
-	instance_id text not null references instance (id) on delete cascade,
+	tenant_id text not null,
+	instance_id text not null,
 	kind text not null,
 	step text not null,
 	incarnation bigint not null,
@@ -66,7 +85,8 @@ create table operation (
 	updated_at timestamptz not null default now(),
 	finished_at timestamptz,
 	outcome text,
-	error jsonb
+	error jsonb,
+	foreign key (tenant_id, instance_id) references instance (tenant_id, id) on delete cascade
 );
 create unique index operation_one_open on operation (instance_id) where finished_at is null;
 create index operation_by_instance on operation (instance_id, started_at desc);
@@ -74,11 +94,12 @@ create index operation_by_instance on operation (instance_id, started_at desc);
 create table secret (
 	tenant_id text not null references tenant (id) on delete cascade,
 	name text not null,
-	version bigint not null,
+	version bigint not null,                     -- the tenant's secrets_epoch at the time it was set; never reused
+	key_id text not null,                        -- which master key: first 16 hex of its sha256
 	nonce bytea not null,
 	ciphertext bytea not null,                   -- AES-256-GCM, tag appended; additional data = tenant, name, version
 	created_at timestamptz not null default now(),
-	primary key (tenant_id, name, version)
+	primary key (tenant_id, name)
 );
 
 create table ingress_message (
@@ -110,9 +131,9 @@ create index ingress_lane on ingress_message (tenant_id, pool_id, channel, order
 
 create table checkpoint (
 	id text primary key,
-	tenant_id text not null references tenant (id) on delete cascade,
+	tenant_id text not null,
 	instance_id text not null,
-	parent_id text,
+	parent_id text,                              -- may name a checkpoint that gc has removed since
 	manifest_sha256 text not null,
 	incarnation bigint not null,
 	image text not null,
@@ -122,9 +143,10 @@ create table checkpoint (
 	frozen_at timestamptz not null,              -- messages taken before this moment are contained
 	created_at timestamptz not null default now(),
 	state text not null check (state in ('good', 'bad')),
-	bad_reason text
+	bad_reason text,
+	foreign key (tenant_id, instance_id) references instance (tenant_id, id) on delete cascade
 );
-create index checkpoint_by_instance on checkpoint (instance_id, created_at desc);
+create index checkpoint_by_instance on checkpoint (instance_id, created_at desc, id desc);
 
 create table event (
 	id bigint generated always as identity primary key,
@@ -153,6 +175,41 @@ create table audit (
 	primary key (tenant_id, seq)
 );
 
+-- The pinned end of each chain: without it, cutting the newest records off would leave a valid chain.
+create table audit_head (
+	tenant_id text primary key,
+	seq bigint not null,
+	hash bytea not null
+);
+
+-- A record is accepted only as the next link of its chain; the head moves in the same statement.
+create function audit_link() returns trigger language plpgsql as $$
+begin
+	update audit_head set seq = new.seq, hash = new.hash
+		where tenant_id = new.tenant_id and seq = new.seq - 1 and hash = new.prev_hash;
+	if not found then
+		raise exception 'audit record % of tenant % does not follow the head of its chain', new.seq, new.tenant_id
+			using errcode = 'check_violation';
+	end if;
+	return new;
+end $$;
+create trigger audit_link before insert on audit for each row execute function audit_link();
+
+create function audit_refuse() returns trigger language plpgsql as $$
+begin
+	raise exception 'the audit trail is append-only' using errcode = 'insufficient_privilege';
+end $$;
+create trigger audit_append_only before update or delete or truncate on audit execute function audit_refuse();
+create trigger audit_head_stays before delete or truncate on audit_head execute function audit_refuse();
+create function audit_head_forward() returns trigger language plpgsql as $$
+begin
+	if new.tenant_id <> old.tenant_id or new.seq < old.seq or (new.seq = old.seq and new.hash <> old.hash) then
+		raise exception 'the head of an audit chain only moves forward' using errcode = 'insufficient_privilege';
+	end if;
+	return new;
+end $$;
+create trigger audit_head_forward before update on audit_head for each row execute function audit_head_forward();
+
 create table api_key (
 	id text primary key,
 	tenant_id text references tenant (id) on delete cascade,   -- null: operator
@@ -164,7 +221,7 @@ create table api_key (
 );
 
 create table idempotency (
-	tenant_id text not null,
+	tenant_id text not null,                     -- '' for the operator's own requests (mvm_system only)
 	key text not null,
 	request_hash bytea not null,
 	status integer,
@@ -172,3 +229,17 @@ create table idempotency (
 	created_at timestamptz not null default now(),
 	primary key (tenant_id, key)
 );
+create index idempotency_by_age on idempotency (created_at);
+
+select protect_tenant_table('tenant', 'id', 'select, insert, update, delete');
+select protect_tenant_table('pool', 'tenant_id', 'select, insert, update, delete');
+select protect_tenant_table('instance', 'tenant_id', 'select, insert, update, delete');
+select protect_tenant_table('operation', 'tenant_id', 'select, insert, update, delete');
+select protect_tenant_table('secret', 'tenant_id', 'select, insert, update, delete');
+select protect_tenant_table('ingress_message', 'tenant_id', 'select, insert, update, delete');
+select protect_tenant_table('checkpoint', 'tenant_id', 'select, insert, update, delete');
+select protect_tenant_table('event', 'tenant_id', 'select, insert, delete');
+select protect_tenant_table('audit', 'tenant_id', 'select, insert');
+select protect_tenant_table('audit_head', 'tenant_id', 'select, insert, update');
+select protect_tenant_table('api_key', 'tenant_id', 'select, insert, update, delete');
+select protect_tenant_table('idempotency', 'tenant_id', 'select, insert, update, delete');
