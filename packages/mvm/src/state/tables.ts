@@ -103,7 +103,10 @@ interface IngressMessageTable {
 	bodyBytes: number;
 	receivedAt: DefaultTime;
 	attempts: Generated<number>;
+	/** While claimed: when the claim ends by itself. */
 	nextAttemptAt: DefaultTime;
+	/** The deliverer at work on it. */
+	claimedBy: Optional<string>;
 	takenAt: Optional<Date>;
 	takenIncarnation: Optional<number>;
 	checkpointId: Optional<CheckpointId>;

@@ -113,11 +113,12 @@ create table ingress_message (
 	state text not null default 'pending' check (state in ('pending', 'taken', 'settled', 'dead')),
 	path text not null,
 	headers jsonb not null,
-	body bytea,                                  -- emptied once settled; the row stays as the dedupe tombstone
+	body bytea,                                  -- emptied when a checkpoint after the settling one is good; the row stays as the dedupe tombstone
 	body_bytes integer not null,
 	received_at timestamptz not null default now(),
 	attempts integer not null default 0,
-	next_attempt_at timestamptz not null default now(),
+	next_attempt_at timestamptz not null default now(),   -- while claimed: when the claim ends by itself
+	claimed_by text,                             -- the deliverer at work on it; null: none
 	taken_at timestamptz,
 	taken_incarnation bigint,
 	checkpoint_id text,                          -- the verified checkpoint that contains it
@@ -126,7 +127,8 @@ create table ingress_message (
 	unique (tenant_id, pool_id, channel, event_id)
 );
 create index ingress_due on ingress_message (tenant_id, pool_id, next_attempt_at, id) where state = 'pending';
-create index ingress_taken on ingress_message (instance_id, taken_at) where state = 'taken';
+create index ingress_taken on ingress_message (instance_id, taken_at) where taken_at is not null and body is not null;
+create index ingress_retained on ingress_message (tenant_id) include (body_bytes) where state in ('pending', 'taken', 'dead');
 create index ingress_lane on ingress_message (tenant_id, pool_id, channel, order_key, id) where state = 'pending';
 
 create table checkpoint (

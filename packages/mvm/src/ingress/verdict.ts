@@ -1,0 +1,69 @@
+// Decides what one delivery attempt means: pure, a table over answers and errors. Called by the delivery; the bounds of
+// its retry loop are written here.
+import { isMvmError } from '@mvm/protocol';
+import type { DeliveryProof } from './channel.ts';
+import type { GuestAnswer } from './http-over-duplex.ts';
+
+export type Verdict =
+	| { readonly kind: 'taken' }
+	/** Counts as an attempt; another follows after `delayMs`. */
+	| { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
+	/** Not the message's fault: waits without counting. */
+	| { readonly kind: 'park'; readonly delayMs: number; readonly error: string; readonly overQuota: boolean }
+	| { readonly kind: 'dead'; readonly error: string };
+
+/** Attempts before a message is a dead letter: refused by the agent, or never answered as declared. */
+const MAX_REFUSED = 6;
+const MAX_ATTEMPTS = 16;
+const FIRST_DELAY_MS = 500;
+const MAX_DELAY_MS = 300_000;
+/** Client errors that a later attempt may not see again. */
+const PASSING_STATUS = new Set([401, 403, 404, 408, 409, 423, 425, 429]);
+
+/** Codes that say "not now" about the tenant or the instance, with how long to wait; lifting them pokes the loop earlier. */
+const PARKED: Readonly<Record<string, number>> = {
+	TENANT_SUSPENDED: 30_000,
+	QUOTA_EXCEEDED: 2_000,
+	NEEDS_ATTENTION: 30_000,
+	RATE_LIMITED: 5_000,
+	STORE_UNAVAILABLE: 1_000,
+	HOSTD_UNAVAILABLE: 1_000,
+};
+const GONE = ['TENANT_NOT_FOUND', 'POOL_NOT_FOUND', 'CHANNEL_NOT_FOUND'] as const;
+
+/** Delay before attempt `attempts` + 1: doubles from half a second to five minutes, with up to a fifth of jitter. */
+export function backOffMs(attempts: number, random: number): number {
+	const base = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.max(0, attempts - 1));
+	return Math.round(base * (0.9 + random * 0.2));
+}
+
+/** What the instance's answer means. Only a 2xx with the declared header is proof. */
+export function judgeAnswer(answer: GuestAnswer, proof: DeliveryProof | undefined, attempts: number, random: number): Verdict {
+	const isSuccess = answer.status >= 200 && answer.status < 300;
+	if (isSuccess && (proof === undefined || answer.headers[proof.header.toLowerCase()] === proof.equals)) return { kind: 'taken' };
+	const error = isSuccess
+		? `status ${answer.status} without the header ${proof?.header}: ${proof?.equals}`
+		: `status ${answer.status}`;
+	const isRefusal = answer.status >= 400 && answer.status < 500;
+	const bound = isRefusal && !PASSING_STATUS.has(answer.status) ? MAX_REFUSED / 2 : isRefusal ? MAX_REFUSED : MAX_ATTEMPTS;
+	return nextAttempt({ attempts, bound, error, random });
+}
+
+/** What a failure before or during the exchange means. */
+export function judgeError(error: unknown, attempts: number, random: number): Verdict {
+	const text = error instanceof Error ? error.message : String(error);
+	if (isMvmError(error)) {
+		const parkedMs = PARKED[error.code];
+		const named = `${error.code}: ${text}`;
+		if (parkedMs !== undefined)
+			return { kind: 'park', delayMs: parkedMs, error: named, overQuota: error.code === 'QUOTA_EXCEEDED' };
+		if (GONE.some((code) => code === error.code)) return { kind: 'dead', error: named };
+		return nextAttempt({ attempts, bound: MAX_ATTEMPTS, error: named, random });
+	}
+	return nextAttempt({ attempts, bound: MAX_ATTEMPTS, error: text, random });
+}
+
+function nextAttempt(input: { attempts: number; bound: number; error: string; random: number }): Verdict {
+	if (input.attempts >= input.bound) return { kind: 'dead', error: `${input.error} (attempt ${input.attempts}, the last)` };
+	return { kind: 'retry', delayMs: backOffMs(input.attempts, input.random), error: input.error };
+}

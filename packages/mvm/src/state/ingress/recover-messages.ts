@@ -1,0 +1,32 @@
+// Makes the rows true again after a crash: claims of dead deliverers are given back, settlements and returns that were
+// missed are made up for. Called once when delivery starts and by its slow sweep.
+import { sql } from 'kysely';
+import type { Tx } from '../database.ts';
+
+/** Gives back every open claim. Only for the one deliverer that starts while no other runs. Returns the messages' ids. */
+export async function releaseClaims(tx: Tx): Promise<number[]> {
+	const result = await sql<{ id: string | number }>`
+		update ingress_message set claimed_by = null, next_attempt_at = now(), last_error = 'the platform stopped during delivery'
+		where state = 'pending' and claimed_by is not null
+		returning id
+	`.execute(tx);
+	return result.rows.map((row) => Number(row.id));
+}
+
+/** Settles what the instance's current good checkpoint contains, and returns what a destroyed instance had taken. */
+export async function makeUpMissed(tx: Tx): Promise<{ settled: number; returned: number }> {
+	const settled = await sql`
+		update ingress_message m set state = 'settled', checkpoint_id = c.id
+		from instance i join checkpoint c on c.id = i.checkpoint_id
+		where m.state = 'taken' and i.id = m.instance_id and c.state = 'good' and c.frozen_at >= m.taken_at
+		returning m.id
+	`.execute(tx);
+	const returned = await sql`
+		update ingress_message m
+		set state = 'pending', instance_id = null, taken_at = null, taken_incarnation = null, attempts = 0,
+			next_attempt_at = now(), last_error = 'the instance was destroyed before a checkpoint contained the message'
+		where m.state = 'taken' and not exists (select 1 from instance i where i.id = m.instance_id and i.state <> 'destroyed')
+		returning m.id
+	`.execute(tx);
+	return { settled: settled.rows.length, returned: returned.rows.length };
+}
