@@ -18,6 +18,14 @@ export const RuntimePolicySchema = z.strictObject({
 export const RuntimePolicy = codec(RuntimePolicySchema);
 export type RuntimePolicy = CodecValue<typeof RuntimePolicy>;
 
+/** What a deploy file may say of it: only the fields that differ from the defaults of the role. */
+export const RuntimePolicyPatchSchema = z.strictObject({
+	min_running_seconds: z.exactOptional(seconds),
+	min_warm_seconds: z.exactOptional(seconds),
+	drain_timeout_seconds: z.exactOptional(seconds),
+	graceful_shutdown_seconds: z.exactOptional(seconds),
+});
+
 /** The policy of a pool that declares none: OpenClaw needs 315 s to drain, all else has the reference's numbers. */
 export function defaultRuntimePolicy(role: Role): RuntimePolicy {
 	if (role !== 'capability-openclaw') return RuntimePolicy.parse({});
