@@ -1,9 +1,10 @@
 // Admission: the limit itself fits, one more does not, with exact figures; nothing planned one after another exceeds.
+import type { Quotas } from '@mvm/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { admit, type QuotaLimits, type QuotaRequest, type UsageItem, usageAfter, usageOf } from './quota.ts';
+import { admit, type QuotaRequest, type UsageItem, usageAfter, usageOf } from './quota.ts';
 
-const limits: QuotaLimits = {
+const limits: Quotas = {
 	maxRunning: 2,
 	maxWarm: 1,
 	maxVcpus: 4,

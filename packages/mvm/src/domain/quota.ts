@@ -1,21 +1,12 @@
 // Admission against a tenant's quotas, at the one place where the answer is committed: the caller reads usage and writes its
 // claim in the same transaction. Usage counts what is pending, starting and waking as if it were there already.
-
-/** The tenant's limits, as on the wire. */
-export interface QuotaLimits {
-	readonly maxRunning: number;
-	readonly maxWarm: number;
-	readonly maxVcpus: number;
-	readonly maxMemMib: number;
-	readonly maxPools: number;
-	readonly maxInstancesPerPool: number;
-	readonly maxDiskGib: number;
-}
+import type { Quotas } from '@mvm/protocol';
+import type { InstanceState } from './instance-state.ts';
 
 /** One instance as quotas see it. */
 export interface UsageItem {
 	readonly pool: string;
-	readonly state: 'created' | 'ready' | 'running' | 'warm' | 'sleeping' | 'stopped' | 'destroyed';
+	readonly state: InstanceState;
 	/** An operation that ends awake (create to be started, start, wake) is claimed: it counts as running from now on. */
 	readonly isComingUp: boolean;
 	readonly vcpus: number;
@@ -88,7 +79,7 @@ export type Admission =
 	  };
 
 /** Admits the request or names every quota that it would exceed, with figures. */
-export function admit(limits: QuotaLimits, usage: Usage, request: QuotaRequest): Admission {
+export function admit(limits: Quotas, usage: Usage, request: QuotaRequest): Admission {
 	const excess: QuotaExcess[] = [];
 	const need = (quota: QuotaName, unit: QuotaExcess['unit'], limit: number, used: number, requested: number): void => {
 		// Written so that a figure that is not a number is refused.

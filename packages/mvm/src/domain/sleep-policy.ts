@@ -1,22 +1,10 @@
 // When an instance is frozen, put to sleep or checkpointed, and why not yet. Called by lifecycle's idle loop, one instance at a
 // time, and by the planner. Nothing here looks at packets or CPU: idle is what the inhibitors say.
+import type { DesiredCounts, RuntimePolicy, SleepPolicy } from '@mvm/protocol';
 import type { Inhibitor } from './inhibitors.ts';
 
-/** Minimums of the pool's runtime policy; 0 disables one. */
-export interface RuntimeMinimums {
-	readonly minRunningSeconds: number;
-	readonly minWarmSeconds: number;
-}
-/** Both thresholds count from the start of idleness. */
-export interface SleepThresholds {
-	readonly warmThresholdSecs: number;
-	readonly sleepThresholdSecs: number;
-}
 /** Instances of the pool that are awake and frozen: now, or at least to be kept so. */
-export interface AwakeCounts {
-	readonly running: number;
-	readonly warm: number;
-}
+export type AwakeCounts = Pick<DesiredCounts, 'running' | 'warm'>;
 
 /** How often an instance that is awake and idle but never sleeps is checkpointed, if it took messages since. */
 export const AWAKE_CHECKPOINT_EVERY_MS = 600_000;
@@ -29,8 +17,10 @@ export interface SleepInput {
 	/** Undefined where the stamp is missing: the minimum then counts as met. */
 	readonly enteredRunningAtMs: number | undefined;
 	readonly enteredWarmAtMs: number | undefined;
-	readonly runtimePolicy: RuntimeMinimums;
-	readonly sleepPolicy: SleepThresholds;
+	/** Minimums; 0 disables one. */
+	readonly runtimePolicy: Pick<RuntimePolicy, 'minRunningSeconds' | 'minWarmSeconds'>;
+	/** Both thresholds count from the start of idleness. */
+	readonly sleepPolicy: Pick<SleepPolicy, 'warmThresholdSecs' | 'sleepThresholdSecs'>;
 	/** What keeps it awake now; the minimums are judged here. */
 	readonly inhibitors: ReadonlySet<Inhibitor>;
 	/** The pool is pinned or critical: policy never freezes its instances nor puts them to sleep. */
@@ -136,11 +126,11 @@ export interface PressureCandidate {
  * Who is put to sleep, in order, when the host is short of memory: the longest idle first, thresholds and minimums aside.
  * Held, pinned and critical ones never; `floors` (per pool, running and warm together) are kept.
  */
-export function pressureOrder(
-	candidates: readonly PressureCandidate[],
+export function pressureOrder<Candidate extends PressureCandidate>(
+	candidates: readonly Candidate[],
 	floors: ReadonlyMap<string, number>,
 	nowMs: number,
-): readonly PressureCandidate[] {
+): readonly Candidate[] {
 	const spare = new Map<string, number>();
 	for (const { pool } of candidates) spare.set(pool, (spare.get(pool) ?? -(floors.get(pool) ?? 0)) + 1);
 	const holds = (candidate: PressureCandidate): boolean => [...candidate.inhibitors].some((name) => name !== 'minimum_runtime');
