@@ -142,7 +142,7 @@ function checkRoutes(pools: readonly Raw[], report: Report): void {
 		const rule = table(route['match_rule']);
 		const [port, pathPrefix, sourceCidr] = [whole(rule['port']), text(rule['path_prefix']), text(rule['source_cidr'])];
 		if (port === undefined && pathPrefix === undefined && sourceCidr === undefined) continue;
-		const key = routeKey({ port, pathPrefix, sourceCidr });
+		const key = routeKey({ port: port ?? null, pathPrefix: pathPrefix ?? null, sourceCidr: sourceCidr ?? null });
 		const label = `${JSON.stringify(text(route['name']) ?? '')} (${formatPath(path)})`;
 		const earlier = seen.get(key);
 		if (earlier === undefined) seen.set(key, label);

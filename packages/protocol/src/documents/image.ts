@@ -55,7 +55,7 @@ export const ImageRecipeSchema = z.discriminatedUnion('kind', [
 					.string()
 					.check(
 						z.regex(
-							/^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*@\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$/,
+							/^(?:@[a-z0-9][a-z0-9._~-]*\/)?[a-z0-9][a-z0-9._~-]*@\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$/,
 							'must be name@exact-version',
 						),
 					),

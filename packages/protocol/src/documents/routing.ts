@@ -6,12 +6,15 @@ import { canonicalCidr } from './cidr.ts';
 
 const port = z.int().check(z.gte(1), z.lte(65_535));
 
+/** Null and absent mean the same: the criterion is not used. */
+const criterion = <S extends z.ZodMiniType>(schema: S) => z._default(z.nullable(schema), null);
+
 const MatchRuleSchema = z.strictObject({
 	/** A TCP listener on the tenant's address. */
-	port: z.optional(port),
+	port: criterion(port),
 	/** Matches at segment boundaries: `/app` takes `/app` and `/app/x`, not `/apple`. */
-	path_prefix: z.optional(z.string().check(z.regex(/^\/[^\s?#]*$/, 'must start with / and have no ?, # or space'))),
-	source_cidr: z.optional(
+	path_prefix: criterion(z.string().check(z.regex(/^\/[^\s?#]*$/, 'must start with / and have no ?, # or space'))),
+	source_cidr: criterion(
 		z.string().check(z.refine((text) => canonicalCidr(text) !== undefined, 'must be an address range such as 10.0.0.0/8')),
 	),
 });
@@ -22,13 +25,13 @@ export const RouteSchema = z.strictObject({
 	name: z._default(z.string().check(z.maxLength(63)), ''),
 	/** At least one criterion; all that are given must match. */
 	match_rule: MatchRuleSchema.check(
-		z.refine((rule) => Object.values(rule).some((value) => value !== undefined), 'must have a port, path_prefix or source_cidr'),
+		z.refine((rule) => Object.values(rule).some((value) => value !== null), 'must have a port, path_prefix or source_cidr'),
 	),
 	target: z.strictObject({
 		pool_id: PoolIdSchema,
 		instance_selector: z._default(InstanceSelectorSchema, 'any'),
-		/** Port in the instance; absent: the port of the rule. */
-		target_port: z.optional(port),
+		/** Port in the instance; null: the port of the rule. */
+		target_port: criterion(port),
 	}),
 	/** Take the prefix off before the request is passed on. */
 	strip: z.optional(z.boolean()),
@@ -41,8 +44,8 @@ export type RoutingTable = CodecValue<typeof RoutingTable>;
 
 /** What decides about a match, in one canonical text: two routes with the same text overlap. */
 export function routeKey(rule: Route['matchRule']): string {
-	const prefix = rule.pathPrefix === undefined ? '' : rule.pathPrefix.replace(/\/+$/, '') || '/';
-	const cidr = rule.sourceCidr === undefined ? '' : (canonicalCidr(rule.sourceCidr) ?? rule.sourceCidr);
+	const prefix = rule.pathPrefix === null ? '' : rule.pathPrefix.replace(/\/+$/, '') || '/';
+	const cidr = rule.sourceCidr === null ? '' : (canonicalCidr(rule.sourceCidr) ?? rule.sourceCidr);
 	return `${rule.port ?? ''} ${prefix} ${cidr}`;
 }
 

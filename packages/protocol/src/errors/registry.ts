@@ -59,7 +59,7 @@ export const ERRORS = {
 	MESSAGE_NOT_FOUND: entry('There is no retained message of this id.', notFound),
 	CHANNEL_NOT_FOUND: entry('There is no ingress channel of this name.', notFound),
 	CHECKPOINT_NOT_FOUND: entry('There is no checkpoint of this id.', notFound),
-	BLOB_NOT_FOUND: entry('A blob that is referenced is not in the store.', notFound),
+	BLOB_NOT_FOUND: entry('A blob that is referenced is not in the store.', system(404, 3)),
 	OPERATION_NOT_FOUND: entry('There is no operation of this id.', notFound),
 	KEY_NOT_FOUND: entry('There is no API key of this id.', notFound),
 
