@@ -1,4 +1,14 @@
 // The one door of the store: the database handle, its preparation, and one function per operation on the tables.
+
+export type { ApiKeyRow } from './api-key/api-key-row.ts';
+export * from './api-key/create-api-key.ts';
+export * from './api-key/find-api-key.ts';
+export * from './api-key/revoke-api-key.ts';
+export * from './audit/append-audit.ts';
+export * from './audit/audit-buffer.ts';
+export type { ChainEnd, ChainVerdict, HashedRecord } from './audit/chain.ts';
+export { auditHead, listAudit } from './audit/read-audit.ts';
+export * from './audit/verify-audit.ts';
 export {
 	type Connection,
 	type Database,
@@ -8,6 +18,9 @@ export {
 	type Tx,
 	type UnitOptions,
 } from './database.ts';
+export * from './event/append-event.ts';
+export * from './event/list-events.ts';
+export * from './idempotency/begin-idempotent.ts';
 export { type ClaimedMessage, claimLane } from './ingress/claim-lane.ts';
 export { type DueLanes, dueLanes, type Lane } from './ingress/due-lanes.ts';
 export { type ChannelPool, findChannelPools } from './ingress/find-channel-pools.ts';
@@ -26,5 +39,18 @@ export { resubmitMessage } from './ingress/resubmit-message.ts';
 export { retainedBytes } from './ingress/retained-bytes.ts';
 export { returnMessages, settleMessages } from './ingress/settle-messages.ts';
 export { notify } from './notify.ts';
+export * from './pool/destroy-pool.ts';
+export { findPool, getPool, listPools } from './pool/get-pool.ts';
+export * from './pool/put-pool.ts';
+export type { PoolRow } from './pool/row.ts';
+export * from './pool/set-pool-image.ts';
 export { type PreparedStore, prepareEmbeddedStore, prepareUrlStore } from './prepare-store.ts';
+export { type MasterKey, openMasterKey } from './secret/master-key.ts';
+export * from './secret/read-secrets.ts';
+export * from './secret/set-secret.ts';
 export { json, type Tables } from './tables.ts';
+export * from './tenant/create-tenant.ts';
+export * from './tenant/destroy-tenant.ts';
+export { findTenant, getTenant, listTenants } from './tenant/get-tenant.ts';
+export type { TenantRow } from './tenant/row.ts';
+export * from './tenant/update-tenant.ts';

@@ -88,7 +88,7 @@ create table operation (
 	error jsonb,
 	foreign key (tenant_id, instance_id) references instance (tenant_id, id) on delete cascade
 );
-create unique index operation_one_open on operation (instance_id) where finished_at is null;
+create unique index operation_one_open on operation (tenant_id, instance_id) where finished_at is null;
 create index operation_by_instance on operation (instance_id, started_at desc);
 
 create table secret (
