@@ -277,11 +277,7 @@ test('a checkpoint settles what was taken before its freeze; a fallback by one c
 	const { instance } = await start();
 	const instanceId = 'i-00000001' as const;
 	const deps = { database: store.db, log, onReturned: () => {} };
-	const moment = (checkpointId: string, frozenAtMs = Date.now()) => ({
-		instanceId: instanceId as never,
-		checkpointId,
-		frozenAtMs,
-	});
+	const moment = (checkpointId: string) => ({ instanceId: instanceId as never, checkpointId, frozenAt: new Date() });
 	await put([{ id: 'm-1' }]);
 	await until(states, ['taken']);
 	const first = moment('cp-1');

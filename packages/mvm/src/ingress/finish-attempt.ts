@@ -18,7 +18,7 @@ export interface FinishDeps {
 	readonly claim: string;
 	/** Writes the event (and, for a dead letter, the audit record) in the same transaction. */
 	readonly record: (tx: Tx, event: DeliveryEvent) => Promise<void>;
-	readonly onOutcome?: ((outcome: 'taken' | 'retry' | 'park' | 'dead') => void) | undefined;
+	readonly onOutcome?: ((outcome: 'taken' | 'retry' | 'park' | 'dead', attempt: Attempt) => void) | undefined;
 }
 
 /** True when the lane may go on with its next message. */
@@ -35,7 +35,7 @@ export async function finishAttempt(deps: FinishDeps, message: ClaimedMessage, a
 		},
 		{ idempotent: true },
 	);
-	deps.onOutcome?.(verdict.kind);
+	deps.onOutcome?.(verdict.kind, attempt);
 	logAttempt(deps.log, message, attempt, stands);
 	return stands && (verdict.kind === 'taken' || verdict.kind === 'dead');
 }

@@ -14,8 +14,8 @@ export interface SettleDeps {
 export interface CheckpointMoment {
 	readonly instanceId: InstanceId;
 	readonly checkpointId: string;
-	/** Epoch milliseconds by the daemon's clock, read before the freeze was asked for. */
-	readonly frozenAtMs: number;
+	/** By the daemon's clock, read before the freeze was asked for. */
+	readonly frozenAt: Date;
 }
 
 /** A checkpoint was verified: what the instance took before its freeze is settled. */

@@ -1,6 +1,7 @@
 // Decides what one delivery attempt means: pure, a table over answers and errors. Called by the delivery; the bounds of
 // its retry loop are written here.
 import { isMvmError } from '@mvm/protocol';
+import { type BackOff, DELIVERY_RETRY, decideRetry } from '../domain/retry.ts';
 import type { DeliveryProof } from './channel.ts';
 import type { GuestAnswer } from './http-over-duplex.ts';
 
@@ -12,11 +13,9 @@ export type Verdict =
 	| { readonly kind: 'park'; readonly delayMs: number; readonly error: string; readonly overQuota: boolean }
 	| { readonly kind: 'dead'; readonly error: string };
 
-/** Attempts before a message is a dead letter: refused by the agent, or never answered as declared. */
-const MAX_REFUSED = 6;
-const MAX_ATTEMPTS = 16;
-const FIRST_DELAY_MS = 500;
-const MAX_DELAY_MS = 300_000;
+/** An answer of 4xx seldom gets better: fewer attempts than for failures on the way. */
+const REFUSED: BackOff = { ...DELIVERY_RETRY, maxAttempts: 3 };
+const REFUSED_FOR_NOW: BackOff = { ...DELIVERY_RETRY, maxAttempts: 8 };
 /** Client errors that a later attempt may not see again. */
 const PASSING_STATUS = new Set([401, 403, 404, 408, 409, 423, 425, 429]);
 
@@ -31,12 +30,6 @@ const PARKED: Readonly<Record<string, number>> = {
 };
 const GONE = ['TENANT_NOT_FOUND', 'POOL_NOT_FOUND', 'CHANNEL_NOT_FOUND'] as const;
 
-/** Delay before attempt `attempts` + 1: doubles from half a second to five minutes, with up to a fifth of jitter. */
-export function backOffMs(attempts: number, random: number): number {
-	const base = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.max(0, attempts - 1));
-	return Math.round(base * (0.9 + random * 0.2));
-}
-
 /** What the instance's answer means. Only a 2xx with the declared header is proof. */
 export function judgeAnswer(answer: GuestAnswer, proof: DeliveryProof | undefined, attempts: number, random: number): Verdict {
 	const isSuccess = answer.status >= 200 && answer.status < 300;
@@ -45,8 +38,8 @@ export function judgeAnswer(answer: GuestAnswer, proof: DeliveryProof | undefine
 		? `status ${answer.status} without the header ${proof?.header}: ${proof?.equals}`
 		: `status ${answer.status}`;
 	const isRefusal = answer.status >= 400 && answer.status < 500;
-	const bound = isRefusal && !PASSING_STATUS.has(answer.status) ? MAX_REFUSED / 2 : isRefusal ? MAX_REFUSED : MAX_ATTEMPTS;
-	return nextAttempt({ attempts, bound, error, random });
+	const refusal = PASSING_STATUS.has(answer.status) ? REFUSED_FOR_NOW : REFUSED;
+	return nextAttempt(isRefusal ? refusal : DELIVERY_RETRY, { attempts, error, random });
 }
 
 /** What a failure before or during the exchange means. */
@@ -58,12 +51,13 @@ export function judgeError(error: unknown, attempts: number, random: number): Ve
 		if (parkedMs !== undefined)
 			return { kind: 'park', delayMs: parkedMs, error: named, overQuota: error.code === 'QUOTA_EXCEEDED' };
 		if (GONE.some((code) => code === error.code)) return { kind: 'dead', error: named };
-		return nextAttempt({ attempts, bound: MAX_ATTEMPTS, error: named, random });
+		return nextAttempt(DELIVERY_RETRY, { attempts, error: named, random });
 	}
-	return nextAttempt({ attempts, bound: MAX_ATTEMPTS, error: text, random });
+	return nextAttempt(DELIVERY_RETRY, { attempts, error: text, random });
 }
 
-function nextAttempt(input: { attempts: number; bound: number; error: string; random: number }): Verdict {
-	if (input.attempts >= input.bound) return { kind: 'dead', error: `${input.error} (attempt ${input.attempts}, the last)` };
-	return { kind: 'retry', delayMs: backOffMs(input.attempts, input.random), error: input.error };
+function nextAttempt(policy: BackOff, input: { attempts: number; error: string; random: number }): Verdict {
+	const retry = decideRetry(policy, input.attempts, input.random);
+	if (retry.kind === 'give_up') return { kind: 'dead', error: `${input.error} (attempt ${retry.attempts}, the last)` };
+	return { kind: 'retry', delayMs: retry.delayMs, error: input.error };
 }

@@ -10,31 +10,31 @@ import type { Tx } from '../database.ts';
  */
 export async function settleMessages(
 	tx: Tx,
-	input: { readonly instanceId: InstanceId; readonly checkpointId: string; readonly frozenAtMs: number },
+	input: { readonly instanceId: InstanceId; readonly checkpointId: string; readonly frozenAt: Date },
 ): Promise<number> {
 	const settled = await sql`
 		update ingress_message set state = 'settled', checkpoint_id = ${input.checkpointId}
-		where instance_id = ${input.instanceId} and state = 'taken' and taken_at <= ${new Date(input.frozenAtMs)}
+		where instance_id = ${input.instanceId} and state = 'taken' and taken_at <= ${input.frozenAt}
 		returning id
 	`.execute(tx);
 	await sql`
 		update ingress_message set body = null
 		where instance_id = ${input.instanceId} and state = 'settled' and body is not null
-			and checkpoint_id <> ${input.checkpointId} and taken_at <= ${new Date(input.frozenAtMs)}
+			and checkpoint_id <> ${input.checkpointId} and taken_at <= ${input.frozenAt}
 	`.execute(tx);
 	return settled.rows.length;
 }
 
-/** The instance now runs on a checkpoint frozen at `frozenAtMs`: what it took later is pending again. Returns how many. */
+/** The instance now runs on a checkpoint frozen at `frozenAt`: what it took later is pending again. Returns how many. */
 export async function returnMessages(
 	tx: Tx,
-	input: { readonly instanceId: InstanceId; readonly frozenAtMs: number },
+	input: { readonly instanceId: InstanceId; readonly frozenAt: Date },
 ): Promise<number> {
 	const result = await sql`
 		update ingress_message
 		set state = 'pending', checkpoint_id = null, taken_at = null, taken_incarnation = null, claimed_by = null,
 			attempts = 0, next_attempt_at = now(), last_error = 'the instance fell back to an older checkpoint'
-		where instance_id = ${input.instanceId} and taken_at > ${new Date(input.frozenAtMs)}
+		where instance_id = ${input.instanceId} and taken_at > ${input.frozenAt}
 			and (state = 'taken' or (state = 'settled' and body is not null))
 		returning id
 	`.execute(tx);
