@@ -2,6 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import {
+	ArtifactReport,
+	CheckpointManifest,
 	DesiredCounts,
 	decodeGuestRequest,
 	decodeGuestResponse,
@@ -73,6 +75,8 @@ const conversations: Readonly<Record<string, RoundTrip>> = {
 	quotas: through(Quotas),
 	'routing-table': through(RoutingTable),
 	'guest-config': through(GuestConfig),
+	'checkpoint-manifest': through(CheckpointManifest),
+	'artifact-report': through(ArtifactReport),
 };
 
 describe.each(Object.entries(conversations))('%s', (folder, roundTrip) => {

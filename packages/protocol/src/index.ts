@@ -1,13 +1,16 @@
 // The one door of the protocol package: what host, guest and SDK share. Pure data and functions, no I/O.
 
 export * from './api/host-views.ts';
+export * from './api/instance-api.ts';
 export * from './api/instance-views.ts';
+export * from './api/openapi.ts';
 export * from './api/routes.ts';
 export * from './api/tenant-views.ts';
 export { type Codec, type CodecValue, type CodecWire, codec, type Parsed } from './codec/codec.ts';
 export type { Camel } from './codec/names.ts';
 export type { DocumentProblem } from './codec/problems.ts';
 export * from './deploy/deploy-file.ts';
+export * from './documents/checkpoint.ts';
 export { canonicalCidr } from './documents/cidr.ts';
 export * from './documents/condition.ts';
 export * from './documents/guest-config.ts';

@@ -2,6 +2,7 @@
 // Requests refuse unknown keys; views tolerate those of other versions. Times are RFC 3339 in UTC.
 import * as z from 'zod/mini';
 import { type CodecValue, codec } from '../codec/codec.ts';
+import { tolerant } from '../codec/tolerant.ts';
 import { ConditionSchema } from '../documents/condition.ts';
 import { MESSAGE_STATES } from '../documents/instance.ts';
 import { PoolSpecSchema } from '../documents/pool.ts';
@@ -15,7 +16,7 @@ const maybe = <S extends z.ZodMiniType>(schema: S) => z._default(z.nullable(sche
 export const TenantView = codec(
 	z.object({
 		id: TenantIdSchema,
-		quotas: z.object(QuotasSchema.shape),
+		quotas: tolerant(QuotasSchema),
 		/** What counts against the quotas now. */
 		usage: z.object({
 			vcpus: z.int(),
@@ -46,7 +47,7 @@ export const PoolView = codec(
 	z.object({
 		tenant_id: TenantIdSchema,
 		id: PoolIdSchema,
-		spec: z.object(PoolSpecSchema.shape),
+		spec: tolerant(PoolSpecSchema),
 		/** Hash of the revision that new boots use. */
 		image: maybe(z.string()),
 		config_version: z.int(),

@@ -77,6 +77,23 @@ describe('the codec', () => {
 		});
 	});
 
+	it('can read what another version wrote: unknown keys go, all other rules stay', () => {
+		const newer = { env_vars: { A: { is_set: true, since: 1 } }, one_of: { by_ip: 'x', weight: 2 }, extra: [] };
+		expect(Sample.safeParse(newer).ok).toBe(false);
+		expect(Sample.tolerant.parse(newer)).toMatchObject({
+			envVars: { A: { isSet: true } },
+			oneOf: { byIp: 'x' },
+			drainTimeoutSecs: 30,
+		});
+		expect(Sample.tolerant.safeParse({ env_vars: { A: { is_set: 1 } } }).ok).toBe(false);
+		expect(Sample.safeParse(newer).ok).toBe(false);
+	});
+
+	it('gives each value defaults of its own', () => {
+		for (const one of [Sample, Sample.tolerant])
+			expect(one.parse({ env_vars: {} }).innerList).not.toBe(one.parse({ env_vars: {} }).innerList);
+	});
+
 	it('throws INVALID_DOCUMENT with the problems, or the code it was given', () => {
 		expect(() => Sample.parse({})).toThrow(expect.objectContaining({ code: 'INVALID_DOCUMENT' }));
 		expect(() => Sample.parse(3, { code: 'GUEST_PROTOCOL', what: 'a message' })).toThrow(

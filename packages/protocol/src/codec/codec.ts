@@ -6,6 +6,7 @@ import type { ErrorCode } from '../errors/registry.ts';
 import type { Camel } from './names.ts';
 import { type DocumentProblem, toProblems } from './problems.ts';
 import { rename } from './rename.ts';
+import { tolerant } from './tolerant.ts';
 
 export type Parsed<T> =
 	| { readonly ok: true; readonly value: T }
@@ -17,6 +18,8 @@ export interface Codec<S extends z.ZodMiniType> {
 	/** Wire value to TypeScript, defaults filled in. Throws INVALID_DOCUMENT (or `code`) with every problem in `details.problems`. */
 	parse(wire: unknown, options?: { readonly code?: ErrorCode; readonly what?: string }): Camel<z.output<S>>;
 	safeParse(wire: unknown): Parsed<Camel<z.output<S>>>;
+	/** The same for documents that another version of ourselves wrote: unknown keys are dropped instead of refused. */
+	readonly tolerant: Codec<S>;
 	/** TypeScript to wire value, keys in the order of the schema. Throws INTERNAL when the value does not fit. */
 	encode(value: Camel<z.output<S>>): z.output<S>;
 }
@@ -33,9 +36,14 @@ export function codec<S extends z.ZodMiniType>(schema: S): Codec<S> {
 		if (!result.success) return { ok: false, problems: toProblems(schema, result.error.issues) };
 		return { ok: true, value: rename(schema, result.data, 'camel') as Camel<z.output<S>> };
 	};
+	let relaxed: Codec<S> | undefined;
 	return {
 		schema,
 		safeParse,
+		get tolerant() {
+			relaxed ??= codec(tolerant(schema));
+			return relaxed;
+		},
 		parse(wire, options = {}) {
 			const result = safeParse(wire);
 			if (result.ok) return result.value;

@@ -11,7 +11,8 @@ interface Def {
 	readonly element?: Schema;
 	readonly valueType?: Schema;
 	readonly options?: readonly Schema[];
-	readonly items?: readonly Schema[];
+	readonly discriminator?: string;
+	readonly values?: readonly unknown[];
 }
 const defOf = (schema: Schema): Def => (schema as unknown as { _zod: { def: Def } })._zod.def;
 
@@ -39,7 +40,7 @@ export function rename(schema: Schema, value: unknown, direction: Direction): un
 		case 'array':
 			return Array.isArray(value) ? value.map((v) => (def.element ? rename(def.element, v, direction) : v)) : value;
 		case 'union':
-			return renameUnion(def.options ?? [], value, direction);
+			return renameUnion(def, value, direction);
 		case 'pipe':
 		case 'transform':
 		case 'lazy':
@@ -68,14 +69,24 @@ function renameObject(shape: Record<string, Schema>, value: Record<string, unkno
 	return out;
 }
 
-/** The first alternative that accepts the wire form decides, as it does in the validator. */
-function renameUnion(options: readonly Schema[], value: unknown, direction: Direction): unknown {
-	for (const option of options) {
+/** The discriminator decides where there is one; else the first alternative that accepts the wire form, as in the validator. */
+function renameUnion(union: Def, value: unknown, direction: Direction): unknown {
+	for (const option of union.options ?? []) {
+		if (union.discriminator !== undefined) {
+			if (hasTag(option, union.discriminator, value, direction)) return rename(option, value, direction);
+			continue;
+		}
 		const renamed = rename(option, value, direction);
 		const wire = direction === 'camel' ? value : renamed;
 		if ((option as z.ZodMiniType).safeParse(wire).success) return renamed;
 	}
 	return value;
+}
+
+function hasTag(option: Schema, discriminator: string, value: unknown, direction: Direction): boolean {
+	const tag = defOf(option).shape?.[discriminator];
+	const key = direction === 'camel' ? discriminator : camelKey(discriminator);
+	return tag !== undefined && isPlainObject(value) && (defOf(tag).values ?? []).includes(value[key]);
 }
 
 function mapValues(value: Record<string, unknown>, map: (v: unknown) => unknown): Record<string, unknown> {

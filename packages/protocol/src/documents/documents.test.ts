@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
+	ArtifactReport,
+	CheckpointManifest,
 	defaultRuntimePolicy,
 	GuestConfig,
 	ImageRecipe,
@@ -168,5 +170,56 @@ describe('an image recipe', () => {
 			OPENCLAW_STATE_DIR: '/data',
 			snake_case: '1',
 		});
+	});
+});
+
+describe('a configuration of a newer host', () => {
+	it('is read by an older guest', () => {
+		const newer = {
+			instance_id: 'i-00000001',
+			pool_id: 'p',
+			tenant_id: 't',
+			vcpus: 1,
+			mem_mib: 64,
+			min_runtime_policy: { min_running_seconds: 1, max_running_seconds: 9 },
+			workload: { command: ['x'], ready: { port: 1, tls: true }, nice: 3 },
+			uids: { workload: 1000, executor_base: 2001, broker: 3000 },
+		};
+		expect(GuestConfig.parse(newer)).toMatchObject({
+			minRuntimePolicy: { minRunningSeconds: 1 },
+			workload: { command: ['x'], ready: { port: 1 } },
+			uids: { workload: 1000, executorBase: 2001 },
+		});
+	});
+});
+
+describe('a checkpoint manifest', () => {
+	const entry = { path: 'a/b', mode: 0o600, uid: 1000, gid: 1000, mtime_ms: 1.5 };
+	const manifest = (...entries: object[]) => ({
+		version: 1,
+		entries,
+		incarnation: 1,
+		image: 'x',
+		created_at: '2025-06-01T12:00:00Z',
+	});
+	const file = { ...entry, kind: 'file', sha256: 'a'.repeat(64), bytes: 1 };
+	it('has files, folders and links', () => {
+		const wire = manifest(file, { ...entry, kind: 'dir' }, { ...entry, kind: 'symlink', link_text: '../../etc/passwd' });
+		const value = CheckpointManifest.parse(wire);
+		expect(value.entries.map((e) => e.kind)).toEqual(['file', 'dir', 'symlink']);
+		expect(CheckpointManifest.encode(value)).toEqual({ ...wire, parent: null, schema_versions: {} });
+	});
+	it.each(['', '/etc', 'a//b', 'a/', './a', 'a/../b', '..', 'a\0b'])('has no path %j', (path) =>
+		expect(paths(CheckpointManifest.safeParse(manifest({ ...file, path })))).toContain('entries[0].path'),
+	);
+	it('has no devices, sockets or FIFOs', () =>
+		expect(paths(CheckpointManifest.safeParse(manifest({ ...entry, kind: 'fifo' })))).toEqual(['entries[0].kind']));
+});
+
+describe('an artifact report', () => {
+	it('says what was made, not where it is', () => {
+		const report = { name: 'reply.png', kind: 'image', bytes: 7, sha256: 'b'.repeat(64) };
+		expect(ArtifactReport.encode(ArtifactReport.parse({ ...report, path: '/etc/passwd' }))).toEqual(report);
+		expect(ArtifactReport.safeParse({ ...report, sha256: 'B'.repeat(64) }).ok).toBe(false);
 	});
 });

@@ -2,6 +2,7 @@
 // the first seven keys are the reference's. A guest of another version drops what it does not know.
 import * as z from 'zod/mini';
 import { type CodecValue, codec } from '../codec/codec.ts';
+import { tolerant } from '../codec/tolerant.ts';
 import { InstanceIdSchema, PathSafeNameSchema, PoolIdSchema, TenantIdSchema } from '../ids.ts';
 import { WorkloadSchema } from './image.ts';
 import { IntegrationEntrySchema } from './integration.ts';
@@ -18,9 +19,9 @@ export const GuestConfig = codec(
 		guest_ip: z._default(z.nullable(z.string()), null),
 		vcpus: z.int(),
 		mem_mib: z.int(),
-		min_runtime_policy: z.prefault(RuntimePolicySchema, {}),
+		min_runtime_policy: z.prefault(tolerant(RuntimePolicySchema), {}),
 		integrations: z._default(z.array(IntegrationEntrySchema), []),
-		workload: z.prefault(WorkloadSchema, {}),
+		workload: z.prefault(tolerant(WorkloadSchema), {}),
 		/** Loopback ports in the instance that lead to one allowed upstream each. */
 		endpoints: z._default(z.array(z.object({ name: PathSafeNameSchema, guest_port: z.int() })), []),
 		/** Ids inside the instance; null: everything runs as one user. */

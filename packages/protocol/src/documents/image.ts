@@ -1,6 +1,7 @@
 // Images: the recipe a person writes, the lock the first build makes, the revision that comes out, and the workload in it.
 import * as z from 'zod/mini';
 import { type CodecValue, codec } from '../codec/codec.ts';
+import { tolerant } from '../codec/tolerant.ts';
 import { PathSafeNameSchema } from '../ids.ts';
 
 const port = z.int().check(z.gte(1), z.lte(65_535));
@@ -117,7 +118,7 @@ export const ImageRevisionSchema = z.object({
 	bytes: z.int(),
 	/** True when it was there already. */
 	reused: z.boolean(),
-	workload: WorkloadSchema,
+	workload: tolerant(WorkloadSchema),
 	lock: ImageLockSchema,
 });
 export const ImageRevision = codec(ImageRevisionSchema);
