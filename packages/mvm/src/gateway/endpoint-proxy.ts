@@ -1,12 +1,6 @@
 // Endpoints: a loopback port in an instance that the host connects to exactly one upstream. The credential is added here, on
 // the host side, so that it never enters the instance. Every request is counted and recorded; bodies stream both ways.
-import {
-	createServer,
-	request as httpRequest,
-	type IncomingMessage,
-	type OutgoingHttpHeaders,
-	type ServerResponse,
-} from 'node:http';
+import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';

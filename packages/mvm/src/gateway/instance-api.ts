@@ -1,7 +1,8 @@
 // Port 54 without an endpoint: what any process in an instance may tell its host. The instance is known by its link; nothing in a
 // request names it. Tasks, tools and secret resolution join here with their services.
-import type { Duplex } from 'node:stream';
+
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { type InstanceId, isMvmError, MvmError, toProblem } from '@mvm/protocol';
 import * as z from 'zod/mini';
 import { serveStreams } from './http-over-stream.ts';
@@ -28,7 +29,8 @@ export interface InstanceApiDeps {
 export function makeInstanceApiHandler(deps: InstanceApiDeps): (stream: Duplex, from: { instanceId: InstanceId }) => void {
 	return serveStreams<{ instanceId: InstanceId }>({ idleMs: IDLE_MS }, async (request, response, { instanceId }) => {
 		try {
-			if (request.method === 'GET' && request.url === '/healthz') return send(response, 200, { status: 'ok', instance_id: instanceId });
+			if (request.method === 'GET' && request.url === '/healthz')
+				return send(response, 200, { status: 'ok', instance_id: instanceId });
 			if (request.method !== 'POST' || request.url !== '/v1/artifacts') {
 				throw new MvmError('NOT_FOUND', `the instance API has no ${request.method} ${request.url}`);
 			}
@@ -36,7 +38,9 @@ export function makeInstanceApiHandler(deps: InstanceApiDeps): (stream: Duplex, 
 			await deps.onArtifact(instanceId, parseReport(await readBody(request)));
 			send(response, 202, { accepted: true });
 		} catch (error) {
-			const problem = toProblem(isMvmError(error) ? error : new MvmError('INTERNAL', 'the report was not stored', { cause: error }));
+			const problem = toProblem(
+				isMvmError(error) ? error : new MvmError('INTERNAL', 'the report was not stored', { cause: error }),
+			);
 			send(response, problem.status, problem);
 		}
 	});
@@ -52,7 +56,10 @@ function parseReport(text: string): ArtifactReport {
 	const parsed = ArtifactReport.safeParse(value);
 	if (parsed.success) return parsed.data;
 	const problems = parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message }));
-	throw new MvmError('INVALID_DOCUMENT', 'not an artifact report', { details: { problems }, hint: 'send name, kind, bytes and sha256' });
+	throw new MvmError('INVALID_DOCUMENT', 'not an artifact report', {
+		details: { problems },
+		hint: 'send name, kind, bytes and sha256',
+	});
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {

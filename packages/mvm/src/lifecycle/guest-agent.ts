@@ -10,6 +10,7 @@ import {
 	type GuestRequest,
 	type GuestResponse,
 	MvmError,
+	parsePathSafeName,
 	type SupervisorStatus,
 } from '@mvm/protocol';
 import type { Link } from '../ports/link.ts';
@@ -37,7 +38,11 @@ export class GuestAgent {
 
 	/** Does not throw when one fails: `failed` names them, the caller knows which are critical. */
 	checkpointIntegrations(integrations: readonly string[], options: CallOptions): Promise<Answer<'CheckpointResult'>> {
-		return this.#ask({ kind: 'CheckpointIntegrations', integrations: [...integrations] }, 'CheckpointResult', options);
+		return this.#ask(
+			{ kind: 'CheckpointIntegrations', integrations: integrations.map(parsePathSafeName) },
+			'CheckpointResult',
+			options,
+		);
 	}
 
 	sleepPrep(drainTimeoutSecs: number, options: CallOptions): Promise<Answer<'SleepPrepAck'>> {

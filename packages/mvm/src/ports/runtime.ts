@@ -27,6 +27,8 @@ export interface Prepared {
 	readonly slot: number;
 	/** Directory in which the daemon listens for the guest's link streams (see ports/link.ts). */
 	readonly linkDir: string;
+	/** True while `/data` is empty because it was just made: nothing has booted on it and nothing was restored into it. */
+	readonly dataFresh: boolean;
 	readonly conditions: readonly Condition[];
 }
 
@@ -123,7 +125,10 @@ export interface Runtime {
 	/** Starts the sandbox. Throws ALREADY_RUNNING when a tree of this instance is alive (in any incarnation). */
 	boot(input: BootInput, options: CallOptions): Promise<Observed>;
 	freeze(id: InstanceId, options: CallOptions): Promise<Observed>;
-	/** Lets a frozen tree run as `incarnation`, which must be greater than the last one. Also wakes a hibernated tree. */
+	/**
+	 * Lets a frozen tree run as `incarnation`, which must be greater than the last one. Also wakes a hibernated tree. A tree
+	 * that runs already only gets the new incarnation recorded; the same call again changes nothing.
+	 */
 	thaw(input: { instanceId: InstanceId; incarnation: number }, options: CallOptions): Promise<Observed>;
 	/** Pages a frozen tree out to disk. Throws SNAPSHOT_UNAVAILABLE (nothing changed) when there is no room or no right. */
 	snapshot(id: InstanceId, options: CallOptions): Promise<SnapshotResult>;
