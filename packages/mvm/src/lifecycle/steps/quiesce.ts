@@ -18,7 +18,7 @@ export async function quiesce(deps: LifecycleDeps, handle: InstanceHandle, pool:
 	ctx.onFailure('wake the guest again', () => agent.wake({ signal: AbortSignal.timeout(deps.limits.linkTimeoutMs) }));
 	const names = pool.spec.integrations.map((integration) => integration.name);
 	const checkpointed = await ctx.step('checkpoint_integrations', () => agent.checkpointIntegrations(names, { signal }));
-	const critical = new Set(pool.spec.integrations.filter((i) => i.critical).map((i) => i.name));
+	const critical = new Set<string>(pool.spec.integrations.filter((i) => i.critical).map((i) => i.name));
 	const blocking = checkpointed.failed.filter((name) => critical.has(name));
 	if (blocking.length > 0) {
 		const message = `critical integration ${blocking.join(', ')} did not checkpoint`;
