@@ -3,7 +3,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import {
 	ArtifactReport,
-	CheckpointManifest,
 	DesiredCounts,
 	decodeGuestRequest,
 	decodeGuestResponse,
@@ -34,6 +33,7 @@ import {
 	SleepPolicy,
 } from '@mvm/protocol';
 import { describe, expect, it } from 'vitest';
+import { decodeManifest, encodeManifest } from '../../packages/mvm/src/domain/checkpoint-manifest.ts';
 
 const here = new URL('./', import.meta.url);
 /** The parser the host package reads TOML with. */
@@ -56,6 +56,11 @@ const link =
 	(wire) =>
 		encode(decode(wire) as never);
 
+function decoded<T>(result: { ok: true; value: T } | { ok: false; problems: readonly unknown[] }): T {
+	if (result.ok) return result.value;
+	throw new Error(JSON.stringify(result.problems));
+}
+
 const conversations: Readonly<Record<string, RoundTrip>> = {
 	'guest-request': link(decodeGuestRequest, encodeGuestRequest),
 	'guest-response': link(decodeGuestResponse, encodeGuestResponse),
@@ -75,7 +80,7 @@ const conversations: Readonly<Record<string, RoundTrip>> = {
 	quotas: through(Quotas),
 	'routing-table': through(RoutingTable),
 	'guest-config': through(GuestConfig),
-	'checkpoint-manifest': through(CheckpointManifest),
+	'checkpoint-manifest': (wire) => JSON.parse(encodeManifest(decoded(decodeManifest(JSON.stringify(wire))))),
 	'artifact-report': through(ArtifactReport),
 };
 

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
 	ArtifactReport,
-	CheckpointManifest,
 	defaultRuntimePolicy,
 	GuestConfig,
 	ImageRecipe,
@@ -191,29 +190,6 @@ describe('a configuration of a newer host', () => {
 			uids: { workload: 1000, executorBase: 2001 },
 		});
 	});
-});
-
-describe('a checkpoint manifest', () => {
-	const entry = { path: 'a/b', mode: 0o600, uid: 1000, gid: 1000, mtime_ms: 1.5 };
-	const manifest = (...entries: object[]) => ({
-		version: 1,
-		entries,
-		incarnation: 1,
-		image: 'x',
-		created_at: '2025-06-01T12:00:00Z',
-	});
-	const file = { ...entry, kind: 'file', sha256: 'a'.repeat(64), bytes: 1 };
-	it('has files, folders and links', () => {
-		const wire = manifest(file, { ...entry, kind: 'dir' }, { ...entry, kind: 'symlink', link_text: '../../etc/passwd' });
-		const value = CheckpointManifest.parse(wire);
-		expect(value.entries.map((e) => e.kind)).toEqual(['file', 'dir', 'symlink']);
-		expect(CheckpointManifest.encode(value)).toEqual({ ...wire, parent: null, schema_versions: {} });
-	});
-	it.each(['', '/etc', 'a//b', 'a/', './a', 'a/../b', '..', 'a\0b'])('has no path %j', (path) =>
-		expect(paths(CheckpointManifest.safeParse(manifest({ ...file, path })))).toContain('entries[0].path'),
-	);
-	it('has no devices, sockets or FIFOs', () =>
-		expect(paths(CheckpointManifest.safeParse(manifest({ ...entry, kind: 'fifo' })))).toEqual(['entries[0].kind']));
 });
 
 describe('an artifact report', () => {
