@@ -76,6 +76,7 @@ test('every world ends legal, matching the host, with the operation ended', () =
 		const where = show({ life, host, operation, plan });
 		expect(MATCHES[after.hibernated ? 'hibernated' : after.state], where).toContain(hostAfter.state);
 		const lives = after.state === 'running' || after.state === 'warm' || after.hibernated;
+		expect(plan.incarnation, where).toBe(after.incarnation);
 		expect(plan.live, where).toBe(lives ? hostAfter.incarnation : 0);
 		if (lives) expect(after.incarnation, where).toBeGreaterThanOrEqual(hostAfter.incarnation);
 		expect(after.incarnation, where).toBeGreaterThanOrEqual(life.incarnation);

@@ -48,6 +48,8 @@ export interface RecoveryPlan {
 	readonly events: readonly InstanceEvent[];
 	/** The guest runs and must get PostRestore and Wake (lifts a fence, starts the drained); when that fails: stop the tree. */
 	readonly greet: boolean;
+	/** What the row's incarnation must be afterwards: raised where an event or a thaw of this plan went beyond it. */
+	readonly incarnation: number;
 	/** The incarnation under which the tree lives when all is applied; 0 when none does. What the link must expect. */
 	readonly live: number;
 	/** How the operation ends. Every operation ends; absent only when there was none. */
@@ -67,7 +69,7 @@ interface Case {
 	readonly life: InstanceLife;
 	readonly next: number;
 }
-type Settled = Omit<RecoveryPlan, 'outcome' | 'greet' | 'live'> & { readonly greet?: boolean };
+type Settled = Omit<RecoveryPlan, 'outcome' | 'greet' | 'live' | 'incarnation'> & { readonly greet?: boolean };
 type Decide = (at: Case) => Settled;
 
 const STOP: HostEffect = { kind: 'stop_tree' };
@@ -263,8 +265,9 @@ export function recover(operation: Operation | undefined, host: HostView, life: 
 	const plan = operation === undefined ? settle(at) : RECOVER[operation.kind][host.state](at);
 	const after = lifeAfter(life, plan.events);
 	const end = after.state;
+	const { incarnation } = after;
 	const live = liveAfter(host, plan.effects, after);
-	if (operation === undefined) return { ...plan, greet: plan.greet ?? false, live };
+	if (operation === undefined) return { ...plan, greet: plan.greet ?? false, incarnation, live };
 	const reached = end === GOAL[operation.kind];
 	// A guest that runs may be fenced or half drained by what was in progress.
 	const greet = end === 'running' && (plan.greet ?? true);
@@ -277,7 +280,7 @@ export function recover(operation: Operation | undefined, host: HostView, life: 
 					? 'failed'
 					: 'rolled_back';
 	const action = plan.action === 'nothing' ? (reached && outcome === 'done' ? 'finish' : 'roll_back') : plan.action;
-	return { ...plan, action, greet, live, outcome };
+	return { ...plan, action, greet, incarnation, live, outcome };
 }
 
 function lifeAfter(life: InstanceLife, events: readonly InstanceEvent[]): InstanceLife {
