@@ -9,6 +9,8 @@ export * from './audit/audit-buffer.ts';
 export type { ChainEnd, ChainVerdict, HashedRecord } from './audit/chain.ts';
 export { auditHead, listAudit } from './audit/read-audit.ts';
 export * from './audit/verify-audit.ts';
+export { type CheckpointRow, getCheckpoint, listCheckpoints } from './checkpoint/checkpoint-rows.ts';
+export { CheckpointStore, type CheckpointStoreDeps, type CheckpointSubject } from './checkpoint/checkpoint-store.ts';
 export {
 	type Connection,
 	type Database,

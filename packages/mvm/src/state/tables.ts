@@ -122,7 +122,7 @@ interface CheckpointTable {
 	manifestSha256: string;
 	incarnation: number;
 	image: string;
-	schemaVersions: JsonDefault<Readonly<Record<string, unknown>>>;
+	schemaVersions: JsonDefault<Readonly<Record<string, string>>>;
 	entries: number;
 	bytes: number;
 	frozenAt: Date;
