@@ -76,6 +76,10 @@ describe('frames', () => {
 		expect(feed(bytes, [1]).code).toBe(code);
 	});
 
+	it('says what is wrong with an empty one', () => {
+		expect(() => new FrameParser().push(header(0))).toThrow('a frame of length 0');
+	});
+
 	it('stays broken after a fault, and still gives what came before it', () => {
 		const parser = new FrameParser();
 		expect(parser.push(concat([encodeFrame(1), framed()]))).toEqual([1]);

@@ -121,6 +121,10 @@ describe('the codec', () => {
 		const value = Sample.parse(JSON.parse('{"env_vars":{"__proto__":{"is_set":true},"constructor":{"is_set":true}}}'));
 		expect(Object.keys(value.envVars)).toEqual(['constructor']);
 		expect(Object.getPrototypeOf(value.envVars)).toBe(Object.prototype);
+		const encoded = Sample.tolerant.encode(
+			JSON.parse('{"__proto__":{"one_of":"any"},"drainTimeoutSecs":1,"envVars":{},"innerList":[],"lastExit":null}'),
+		);
+		expect(encoded.one_of).toBeUndefined();
 	});
 });
 

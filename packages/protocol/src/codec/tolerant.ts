@@ -1,5 +1,5 @@
 // Schemas for documents that another version of ourselves wrote: the same, but unknown keys are dropped at every depth.
-import * as z from 'zod/mini';
+import type * as z from 'zod/mini';
 
 type Schema = z.core.$ZodType;
 interface Def {
@@ -33,5 +33,5 @@ function loosen(schema: Schema): Schema {
 	if (Object.keys(changes).length === 0) return schema;
 	// By descriptor, because a default is a getter that makes a new value each time.
 	const descriptors = { ...Object.getOwnPropertyDescriptors(def), ...changes };
-	return z.core.clone(schema, Object.defineProperties({}, descriptors) as typeof schema._zod.def);
+	return (schema as z.ZodMiniType).clone(Object.defineProperties({}, descriptors) as typeof schema._zod.def);
 }
