@@ -1,0 +1,91 @@
+// The process driver: the runtime port over bubblewrap, control groups and a uid range per instance. Lives inside mvm-hostd
+// and nowhere else; everything it is told was validated by the server in front of it.
+import { type InstanceId, MvmError } from '@mvm/protocol';
+import type { Runtime, RuntimeCapabilities } from '../../../ports/runtime.ts';
+import { bootInstance, refuseErasing } from './boot.ts';
+import { tailConsole, trimConsole } from './console-log.ts';
+import { checkpointInstance, restoreInstance } from './data.ts';
+import { destroyInstance, stopInstance } from './end.ts';
+import { type ProcessHost, pathsOf } from './host.ts';
+import { observe } from './observe.ts';
+import { prepareInstance } from './prepare.ts';
+import { freezeInstance, prefetchInstance, snapshotInstance, thawInstance } from './rest.ts';
+import { WORKLOAD_UID } from './uids.ts';
+
+const MAX_LOG_TAIL_BYTES = 1024 * 1024;
+const MAINTENANCE_MS = 5_000;
+
+/** The image half of the port; the image store implements it. */
+export type ImageCalls = Pick<Runtime, 'installImage' | 'listImages' | 'gcImages'>;
+
+/** Makes the driver over an opened host. */
+export function makeProcessRuntime(host: ProcessHost, images: ImageCalls): Runtime {
+	const known = (id: InstanceId) => host.slots.get(id);
+	return {
+		capabilities: async () => capabilities(host),
+		prepare: (input, options) => host.exclusively(input.instanceId, options, () => prepareInstance(host, input, options)),
+		boot: (input, options) => host.exclusively(input.instanceId, options, () => bootInstance(host, input, options)),
+		freeze: (id, options) => host.exclusively(id, options, () => freezeInstance(host, id, options)),
+		thaw: (input, options) => host.exclusively(input.instanceId, options, () => thawInstance(host, input, options)),
+		snapshot: (id, options) => host.exclusively(id, options, () => snapshotInstance(host, id, options)),
+		prefetch: (id, options) => host.exclusively(id, options, () => prefetchInstance(host, id, options)),
+		restore: async () => {
+			throw new MvmError('UNSUPPORTED', 'the process driver has no memory snapshot that outlives its processes');
+		},
+		stop: (input, options) => host.exclusively(input.instanceId, options, () => stopInstance(host, input, options)),
+		destroy: (id, options) => host.exclusively(id, options, () => destroyInstance(host, id, options)),
+		inspect: async (id) => {
+			const record = host.slots.find(id);
+			return record === undefined ? undefined : observe(host, record);
+		},
+		adopt: () => Promise.all(host.slots.all().map((record) => observe(host, record))),
+		writeSecrets: (input, options) =>
+			host.exclusively(input.instanceId, options, async () => {
+				const record = known(input.instanceId);
+				refuseErasing(record);
+				const range = host.range(record.slot);
+				const path = pathsOf(host, record).secrets;
+				await host.secrets.ensure(path, options);
+				host.secrets.write(path, input.files, range === undefined ? undefined : range.base + WORKLOAD_UID);
+				host.slots.put({ ...record, secretsEpoch: input.epoch });
+			}),
+		checkpointData: async (id, options) => checkpointInstance(host, id, options),
+		restoreData: (id, entries, options) => host.exclusively(id, options, () => restoreInstance(host, id, entries, options)),
+		...images,
+		logs: async ({ instanceId, tailBytes }) =>
+			tailConsole(pathsOf(host, known(instanceId)).consoleLog, Math.min(tailBytes, MAX_LOG_TAIL_BYTES)),
+	};
+}
+
+/**
+ * Finishes what a crash left half-done and then keeps console logs below their cap until `signal` aborts. A failure of one
+ * instance is logged and tried again; it never stops the others.
+ */
+export async function maintainProcessHost(host: ProcessHost, options: { signal: AbortSignal }): Promise<void> {
+	while (!options.signal.aborted) {
+		for (const record of host.slots.all()) {
+			try {
+				if (record.phase === 'erasing') {
+					const id = record.instanceId as InstanceId;
+					await host.exclusively(id, options, () => destroyInstance(host, id, options));
+				} else trimConsole(pathsOf(host, record).consoleLog);
+			} catch (err) {
+				if (options.signal.aborted) return;
+				host.log.warn({ err, instance_id: record.instanceId }, 'host maintenance failed');
+			}
+		}
+		await host.clock.sleep(MAINTENANCE_MS, options).catch(() => {});
+	}
+}
+
+function capabilities(host: ProcessHost): RuntimeCapabilities {
+	const { root, cgroups, conditions } = host.abilities;
+	return {
+		driver: 'process',
+		isolation: 'namespaces',
+		freeze: true,
+		snapshot: root && cgroups?.canLimitMemory === true && cgroups.canFreeze,
+		bridgeNetwork: false,
+		conditions,
+	};
+}

@@ -1,0 +1,51 @@
+// What is true of an instance right now: looked up in the kernel each time, never remembered.
+import { type Condition, parseInstanceId } from '@mvm/protocol';
+import type { Observed } from '../../../ports/runtime.ts';
+import { type ProcessHost, pathsOf } from './host.ts';
+import { readStat, residentBytes } from './process-table.ts';
+import type { SlotRecord } from './slots.ts';
+import { readStatus } from './status-file.ts';
+
+/** Observes one instance; cheap enough to be called every second. */
+export async function observe(host: ProcessHost, record: SlotRecord): Promise<Observed> {
+	const paths = pathsOf(host, record);
+	const tree = host.tree(record);
+	const pids = tree.pids();
+	const dataBytes = await host.disk.usedBytes(paths);
+	const base = {
+		instanceId: parseInstanceId(record.instanceId),
+		slot: record.slot,
+		incarnation: record.incarnation,
+		hibernated: record.hibernated && pids.length > 0,
+		...(record.image === undefined ? {} : { image: record.image }),
+		...(dataBytes === undefined ? {} : { dataBytes }),
+	};
+	const usage = tree.usage();
+	if (pids.length === 0) {
+		if (record.phase !== 'started') return { ...base, state: 'absent' };
+		const { exitCode } = readStatus(paths.status);
+		return { ...base, state: 'exited', oomKills: usage.oomKills, ...(exitCode === undefined ? {} : { exitCode }) };
+	}
+	const { initPid } = readStatus(paths.status);
+	const startTicks = initPid === undefined ? undefined : readStat(initPid)?.startTicks;
+	return {
+		...base,
+		state: tree.isFrozen() ? 'frozen' : 'running',
+		...(initPid === undefined || startTicks === undefined ? {} : { pid: initPid, startTicks }),
+		memory: {
+			chargedBytes: usage.chargedBytes,
+			swapBytes: usage.swapBytes,
+			residentBytes: residentBytes(pids),
+		},
+		cpuMs: usage.cpuMs,
+		tasks: usage.tasks,
+		oomKills: usage.oomKills,
+	};
+}
+
+/** Conditions of one instance: the host's, plus what holds for this instance alone. */
+export function conditionsOf(host: ProcessHost, record: SlotRecord): readonly Condition[] {
+	if (record.dataDiskMib > 0 || !host.abilities.loop) return host.abilities.conditions;
+	const message = 'the pool sets no data_disk_mib, so /data is a folder on the host disk';
+	return [...host.abilities.conditions, { type: 'DiskUnlimited', status: true, reason: 'NoLimitSet', message }];
+}
