@@ -1,0 +1,52 @@
+// mvm-hostd: the privileged half of mvm. Started by `mvm up` or a service manager; everything it can do to instances is
+// behind its socket. Ends on SIGTERM or SIGINT without touching a sandbox.
+import { enableCompileCache } from 'node:module';
+import { parseArgs } from 'node:util';
+import { MvmError } from '@mvm/protocol';
+import { closeInheritedDescriptors } from '../platform/descriptors.ts';
+import { makeLogger } from '../platform/logger.ts';
+import { type HostdConfig, type HostdImages, runHostd } from './run-hostd.ts';
+
+enableCompileCache();
+closeInheritedDescriptors();
+process.umask(0o022);
+const log = makeLogger({ service: 'hostd', level: process.env['MVM_LOG_LEVEL'] ?? 'info' });
+const ended = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => ended.abort());
+try {
+	await runHostd(parseFlags(process.argv.slice(2)), { log, images: noImages }, ended.signal);
+	process.exit(0);
+} catch (err) {
+	log.fatal({ err }, 'hostd failed');
+	process.exit(1);
+}
+
+function parseFlags(args: readonly string[]): HostdConfig {
+	const text = { type: 'string' } as const;
+	const options = { 'data-dir': text, 'run-dir': text, 'daemon-uid': text, 'daemon-gid': text, dist: text };
+	const { values } = parseArgs({ args: [...args], options });
+	const need = (name: keyof typeof options): string => {
+		const value = values[name];
+		if (value === undefined) throw new MvmError('USAGE', `mvm-hostd needs --${name}`);
+		return value;
+	};
+	const id = (name: 'daemon-uid' | 'daemon-gid'): number => {
+		const value = Number(values[name] ?? 0);
+		if (!Number.isSafeInteger(value) || value < 0) throw new MvmError('USAGE', `--${name} must be a number`);
+		return value;
+	};
+	return {
+		dataDir: need('data-dir'),
+		runDir: need('run-dir'),
+		dist: need('dist'),
+		daemon: { uid: id('daemon-uid'), gid: id('daemon-gid') },
+	};
+}
+
+/** Until the image store is part of this build. */
+function noImages(): HostdImages {
+	const none = async (): Promise<never> => {
+		throw new MvmError('IMAGE_NOT_FOUND', 'this build has no image store');
+	};
+	return { resolve: none, installImage: none, listImages: async () => [], gcImages: async () => [] };
+}

@@ -1,0 +1,70 @@
+// Composes mvm-hostd from its parts and runs it until it is told to end. Used by main/hostd.ts and, with a fixed image, by
+// the host tests. The only thing an end does to a sandbox is nothing.
+import { createHash } from 'node:crypto';
+import { mkdirSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../drivers/clock/system.ts';
+import { holdHostdLock, listenHostd } from '../drivers/runtime/hostd-server/listen.ts';
+import { makeHostdServer } from '../drivers/runtime/hostd-server/server.ts';
+import { type ImageCalls, maintainProcessHost, makeProcessRuntime } from '../drivers/runtime/process/driver.ts';
+import { openProcessHost, type ProcessHostDeps } from '../drivers/runtime/process/host.ts';
+import type { Logger } from '../platform/logger.ts';
+
+const DRAIN_MS = 30_000;
+
+export interface HostdConfig {
+	readonly dataDir: string;
+	readonly runDir: string;
+	readonly daemon: { readonly uid: number; readonly gid: number };
+	/** A staged distribution (main/stage.ts). */
+	readonly dist: string;
+	/** Folder of the uid claims; only tests change it. */
+	readonly claimsDir?: string;
+	/** What runs in the sandboxes instead of the agent; only tests change it. */
+	readonly guestCommand?: readonly string[];
+}
+
+export interface HostdImages extends ImageCalls {
+	readonly resolve: ProcessHostDeps['resolveImage'];
+}
+
+/** Serves until `ended` aborts, then drains. Throws CONFLICT when a hostd of this data folder runs already. */
+export async function runHostd(
+	config: HostdConfig,
+	deps: { readonly log: Logger; readonly images: (dataDir: string) => HostdImages },
+	ended: AbortSignal,
+): Promise<void> {
+	const { log } = deps;
+	mkdirSync(config.dataDir, { recursive: true, mode: 0o711 });
+	const dataDir = realpathSync(config.dataDir);
+	const name = createHash('sha256').update(dataDir).digest('hex').slice(0, 8);
+	const lock = await holdHostdLock(name);
+	const images = deps.images(dataDir);
+	const host = await openProcessHost(
+		{
+			dataDir,
+			runDir: config.runDir,
+			daemon: config.daemon,
+			guestDir: join(config.dist, 'guest'),
+			cgroupParent: `mvm-${name}`,
+			...(config.claimsDir === undefined ? {} : { claimsDir: config.claimsDir }),
+			...(config.guestCommand === undefined ? {} : { guestCommand: config.guestCommand }),
+		},
+		{ clock: systemClock, log, resolveImage: images.resolve },
+		{ signal: ended },
+	);
+	const server = makeHostdServer({ runtime: makeProcessRuntime(host, images), log });
+	const socket = await listenHostd(server.http, { runDir: config.runDir, daemon: config.daemon, root: host.abilities.root });
+	const maintenance = maintainProcessHost(host, { signal: ended });
+	log.info(
+		{ socket, instances: host.slots.all().length, conditions: host.abilities.conditions.map((c) => c.type) },
+		'hostd serves',
+	);
+	if (!ended.aborted) await new Promise((resolve) => ended.addEventListener('abort', resolve, { once: true }));
+	log.info('hostd drains');
+	await server.drain({ signal: AbortSignal.timeout(DRAIN_MS) });
+	await maintenance;
+	host.abilities.cgroups?.removeParents(); // those that still hold an instance stay
+	lock.close();
+	log.info('hostd ended');
+}
