@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeProbeFolders, PROBE_IMAGE_HASH, type ProbeFolders } from '../../../../../../test/support/probe-host.ts';
 import { type RuntimeHarness, runtimeContract } from '../../../ports/runtime.contract.ts';
 import type { Runtime } from '../../../ports/runtime.ts';
+import { systemClock } from '../../clock/system.ts';
 import { makeHostdClient } from './client.ts';
 
 const ENTRY = fileURLToPath(new URL('../../../../../../test/support/hostd-main.ts', import.meta.url));
@@ -66,6 +67,7 @@ runtimeContract('process driver through hostd', {
 		let client = await hostd.start();
 		return {
 			image: PROBE_IMAGE_HASH,
+			clock: systemClock,
 			runtime: () => client,
 			restart: async () => {
 				await hostd.end('SIGKILL');
