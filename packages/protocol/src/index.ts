@@ -10,6 +10,7 @@ export { type Codec, type CodecValue, type CodecWire, codec, type Parsed } from 
 export type { Camel } from './codec/names.ts';
 export type { DocumentProblem } from './codec/problems.ts';
 export * from './deploy/deploy-file.ts';
+export type { DeployFile } from './deploy/deploy-schema.ts';
 export { canonicalCidr } from './documents/cidr.ts';
 export * from './documents/condition.ts';
 export * from './documents/guest-config.ts';

@@ -8,6 +8,9 @@ import { type DocumentProblem, toProblems } from './problems.ts';
 import { rename } from './rename.ts';
 import { tolerant } from './tolerant.ts';
 
+/** An error carries no more than this: a guest's garbage must not fill a log. `safeParse` has them all. */
+const MOST_PROBLEMS = 100;
+
 export type Parsed<T> =
 	| { readonly ok: true; readonly value: T }
 	| { readonly ok: false; readonly problems: readonly DocumentProblem[] };
@@ -61,5 +64,5 @@ function invalid(code: ErrorCode, what: string, problems: readonly DocumentProbl
 	const [first] = problems;
 	const where = first === undefined ? '' : `: ${first.path === '' ? '' : `${first.path} `}${first.message}`;
 	const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
-	return new MvmError(code, `${what} is not valid${where}${more}`, { details: { problems } });
+	return new MvmError(code, `${what} is not valid${where}${more}`, { details: { problems: problems.slice(0, MOST_PROBLEMS) } });
 }

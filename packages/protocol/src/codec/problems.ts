@@ -68,7 +68,7 @@ function phrase(issue: Issue): string {
 	if (issue.message !== 'Invalid input' && issue.message !== '') return issue.message;
 	switch (issue.code) {
 		case 'invalid_type':
-			return issue.input === undefined && 'input' in issue ? 'is required' : `must be ${article(issue.expected)}`;
+			return issue.input === undefined && 'input' in issue ? 'is required' : `must be ${ofType(issue.expected)}`;
 		case 'invalid_value':
 			return issue.values.length === 1
 				? `must be ${JSON.stringify(issue.values[0])}`
@@ -90,11 +90,14 @@ function limit(origin: string, words: string, value: number | bigint): string {
 	return `must be ${words} ${value}`;
 }
 
-function article(expected: string): string {
-	const name = { int: 'whole number', record: 'table', object: 'table', array: 'list', boolean: 'true or false' }[expected];
-	if (expected === 'boolean') return 'true or false';
-	return `a ${name ?? expected}`;
-}
+const TYPE_WORDS: Readonly<Record<string, string>> = {
+	int: 'a whole number',
+	record: 'a table',
+	object: 'a table',
+	array: 'a list',
+	boolean: 'true or false',
+};
+const ofType = (expected: string): string => TYPE_WORDS[expected] ?? `a ${expected}`;
 
 function unknownKey(key: string, known: readonly string[]): string {
 	const guess = closest(key, known);

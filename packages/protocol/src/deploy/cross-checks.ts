@@ -1,8 +1,7 @@
 // What one part of a deploy file says about another: references that lead nowhere, names used twice, ports that collide.
 // Works on the document as it came, so that these problems appear together with those of the schema.
 import { closest } from '../codec/closest.ts';
-import type { DocumentProblem } from '../codec/problems.ts';
-import { formatPath } from '../codec/problems.ts';
+import { type DocumentProblem, formatPath } from '../codec/problems.ts';
 import { routeKey } from '../documents/routing.ts';
 import { isReferencePool } from './deploy-schema.ts';
 import { list, type Raw, table, text, whole } from './raw.ts';
@@ -116,12 +115,8 @@ function checkSecrets(pool: Raw, p: number, known: readonly string[], report: Re
 		const keys = Array.isArray(scope['keys']) ? scope['keys'] : [];
 		for (const [k, key] of keys.entries()) check(key, ['pools', p, 'secret_scopes', i, 'keys', k]);
 	}
-	for (const [i, endpoint] of list(pool['endpoints']).entries()) {
-		const credential = table(endpoint['credential']);
-		check(credential['secret'], ['pools', p, 'endpoints', i, 'credential', 'secret']);
-		if (credential['secret'] !== undefined && text(endpoint['upstream'])?.startsWith('tcp:'))
-			report(['pools', p, 'endpoints', i, 'credential'], 'needs an http or https upstream');
-	}
+	for (const [i, endpoint] of list(pool['endpoints']).entries())
+		check(table(endpoint['credential'])['secret'], ['pools', p, 'endpoints', i, 'credential', 'secret']);
 	for (const [i, channel] of list(pool['ingress']).entries())
 		check(table(channel['verify'])['secret'], ['pools', p, 'ingress', i, 'verify', 'secret']);
 }

@@ -78,10 +78,26 @@ describe('the deploy file', () => {
 		expect(pathsOf(withPool({ endpoints: [endpoint] }, { secrets: { K: { file: 'k' } } }))).toEqual([]);
 	});
 
-	it('gives no credential to a raw connection', () => {
-		const endpoint = { name: 'm', guest_port: 4010, upstream: 'tcp://db:5432', credential: { secret: 'K', as: 'bearer' } };
-		expect(pathsOf(withPool({ endpoints: [endpoint] }, { secrets: { K: { file: 'k' } } }))).toEqual([
-			'pools[0].endpoints[0].credential',
+	it('does not want more than its own quotas allow', () => {
+		const pool = (id: string, more: object) => ({ id, image: 'x', ...more });
+		expect(
+			problemsOf({
+				tenant: {
+					id: 'acme',
+					quotas: { max_running: 2, max_warm: 0, max_pools: 1, max_instances_per_pool: 3, max_mem_mib: 512, max_vcpus: 1 },
+				},
+				pools: [
+					pool('a', { desired: { running: 2, sleeping: 2 }, mem_mib: 512, vcpus: 1 }),
+					pool('b', { desired: { running: 1, warm: 1 } }),
+				],
+			}),
+		).toEqual([
+			{ path: 'pools', message: 'wants 2, but tenant.quotas.max_pools allows 1' },
+			{ path: 'pools', message: 'wants 3, but tenant.quotas.max_running allows 2' },
+			{ path: 'pools', message: 'wants 1, but tenant.quotas.max_warm allows 0' },
+			{ path: 'pools[0].desired', message: 'wants 4, but tenant.quotas.max_instances_per_pool allows 3' },
+			{ path: 'pools[1].vcpus', message: 'wants 2, but tenant.quotas.max_vcpus allows 1' },
+			{ path: 'pools[1].mem_mib', message: 'wants 1024, but tenant.quotas.max_mem_mib allows 512' },
 		]);
 	});
 

@@ -1,54 +1,36 @@
 // The deploy file: one tenant, its secrets' names and its pools. The CLI checks it before it sends it, the server again
 // before it changes anything. Pure: the TOML was parsed and no file of it is read here.
 import type * as z from 'zod/mini';
-import { codec, type Parsed } from '../codec/codec.ts';
-import type { DocumentProblem } from '../codec/problems.ts';
+import type { Parsed } from '../codec/codec.ts';
+import { type DocumentProblem, toProblems } from '../codec/problems.ts';
 import { defaultRuntimePolicy, RuntimePolicy } from '../documents/policy.ts';
 import { PoolSpec, type PoolSpecSchema } from '../documents/pool.ts';
 import { Quotas } from '../documents/quotas.ts';
-import type { TenantId } from '../ids.ts';
 import { crossChecks } from './cross-checks.ts';
-import { DeployFileSchema, type DeployPool, isReferencePool } from './deploy-schema.ts';
+import { type DeployFile, DeployFileSchema, type DeployPool, isReferencePool } from './deploy-schema.ts';
+import { quotaChecks } from './quota-checks.ts';
 import { list, table } from './raw.ts';
-
-export interface DeployFile {
-	readonly tenant: {
-		readonly id: TenantId;
-		readonly quotas: Quotas;
-		/** Absent: chosen by the platform where a driver needs one. */
-		readonly netId?: number;
-		readonly subnet?: string;
-	};
-	/** Name → file with the value, relative to the deploy file. */
-	readonly secrets: Readonly<Record<string, { readonly file: string }>>;
-	/** With all defaults filled in; `image` is as written: a recipe file, a name or a hash. */
-	readonly pools: readonly PoolSpec[];
-}
-
-const document = codec(DeployFileSchema);
 
 /** The deploy file of a parsed TOML document, or every problem it has. */
 export function parseDeployFile(toml: unknown): Parsed<DeployFile> {
 	const raw = withEnvironmentNames(toml);
-	const result = document.schema.safeParse(raw);
-	const parsed = document.safeParse(raw);
+	const result = DeployFileSchema.safeParse(raw, { reportInput: true });
 	const cross = crossChecks(raw);
-	if (!parsed.ok) return { ok: false, problems: merged(parsed.problems, cross) };
-	if (cross.length > 0 || !result.success) return { ok: false, problems: cross };
-	const { tenant, secrets, pools } = result.data;
-	return {
-		ok: true,
-		value: {
-			tenant: {
-				id: tenant.id,
-				quotas: Quotas.parse(tenant.quotas),
-				...(tenant.net_id === undefined ? {} : { netId: tenant.net_id }),
-				...(tenant.subnet === undefined ? {} : { subnet: tenant.subnet }),
-			},
-			secrets,
-			pools: pools.map((pool, at) => PoolSpec.parse(toSpec(pool, isReferencePool(list(table(raw)['pools'])[at] ?? {})))),
+	if (!result.success) return { ok: false, problems: merged(toProblems(DeployFileSchema, result.error.issues), cross) };
+	const { tenant, secrets } = result.data;
+	const rawPools = list(table(raw)['pools']);
+	const value: DeployFile = {
+		tenant: {
+			id: tenant.id,
+			quotas: Quotas.parse(tenant.quotas),
+			...(tenant.net_id === undefined ? {} : { netId: tenant.net_id }),
+			...(tenant.subnet === undefined ? {} : { subnet: tenant.subnet }),
 		},
+		secrets,
+		pools: result.data.pools.map((pool, at) => PoolSpec.parse(toSpec(pool, isReferencePool(rawPools[at] ?? {})))),
 	};
+	const problems = [...cross, ...quotaChecks(value)];
+	return problems.length === 0 ? { ok: true, value } : { ok: false, problems };
 }
 
 /** Both kinds, without a cross problem where the schema has already spoken. */

@@ -1,12 +1,12 @@
-// The deploy file as it is written: our own form, and the reference's DeploymentManifest, which is a part of it.
-// Unknown keys are refused. Called by deploy-file.ts only.
+// The deploy file as it is written and as it is read: our own form, and the reference's DeploymentManifest, which is a part
+// of it. Unknown keys are refused. Called by the files beside this one.
 import * as z from 'zod/mini';
 import { canonicalCidr } from '../documents/cidr.ts';
 import { RuntimePolicyPatchSchema } from '../documents/policy.ts';
-import { DesiredCountsSchema, MAX_DESIRED_PER_STATE, PoolSpecSchema } from '../documents/pool.ts';
-import { QuotasSchema } from '../documents/quotas.ts';
+import { DesiredCountsSchema, MAX_DESIRED_PER_STATE, type PoolSpec, PoolSpecSchema } from '../documents/pool.ts';
+import { type Quotas, QuotasSchema } from '../documents/quotas.ts';
 import { SecretNameSchema } from '../documents/secrets.ts';
-import { PoolIdSchema, TenantIdSchema } from '../ids.ts';
+import { PoolIdSchema, type TenantId, TenantIdSchema } from '../ids.ts';
 
 const wanted = z.optional(z.int().check(z.gte(0), z.lte(MAX_DESIRED_PER_STATE)));
 
@@ -37,6 +37,21 @@ export const DeployFileSchema = z.strictObject({
 	pools: z._default(z.array(DeployPoolSchema), []),
 });
 export type DeployPool = z.output<typeof DeployPoolSchema>;
+
+/** The file with everything filled in. */
+export interface DeployFile {
+	readonly tenant: {
+		readonly id: TenantId;
+		readonly quotas: Quotas;
+		/** Absent: chosen by the platform where a driver needs one. */
+		readonly netId?: number;
+		readonly subnet?: string;
+	};
+	/** Name → file with the value, relative to the deploy file. */
+	readonly secrets: Readonly<Record<string, { readonly file: string }>>;
+	/** With all defaults filled in; `image` is as written: a recipe file, a name or a hash. */
+	readonly pools: readonly PoolSpec[];
+}
 
 /** Keys of a pool in the reference's manifest; a pool with no others is read with the reference's defaults. */
 const REFERENCE_KEYS: readonly string[] = [

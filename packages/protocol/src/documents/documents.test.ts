@@ -126,20 +126,44 @@ describe('secrets', () => {
 
 describe('a pool', () => {
 	const endpoint = (more: object) => ({ id: 'a', endpoints: [{ name: 'm', guest_port: 4010, upstream: 'https://x', ...more }] });
+	const inPath = { credential: { secret: 'K', as: 'path' } };
 	it('wants a name for a header or query credential, and only there', () => {
 		for (const as of ['header', 'query']) {
 			expect(paths(PoolSpec.safeParse(endpoint({ credential: { secret: 'K', as } })))).toEqual(['endpoints[0].credential.name']);
 			expect(PoolSpec.safeParse(endpoint({ credential: { secret: 'K', as, name: 'x-key' } })).ok).toBe(true);
 		}
-		for (const as of ['bearer', 'basic', 'path']) {
+		for (const as of ['bearer', 'basic']) {
 			expect(PoolSpec.safeParse(endpoint({ credential: { secret: 'K', as } })).ok).toBe(true);
 			expect(PoolSpec.safeParse(endpoint({ credential: { secret: 'K', as, name: 'x' } })).ok).toBe(false);
 		}
 	});
-	it.each(['ftp://x', 'https://user:pw@x', 'https://x?a=1', 'x.example', 'https://', 'file:///etc/passwd'])(
-		'has no upstream %s',
-		(upstream) => expect(paths(PoolSpec.safeParse(endpoint({ upstream })))).toEqual(['endpoints[0].upstream']),
+	it.each([
+		'ftp://x',
+		'https://user:pw@x',
+		'https://x?a=1',
+		'x.example',
+		'https://',
+		'file:///etc/passwd',
+		'tcp://db',
+		'tcp://db:1/x',
+		'https://a b',
+		'https://x/\\..',
+		'https://[x]',
+	])('has no upstream %s', (upstream) =>
+		expect(paths(PoolSpec.safeParse(endpoint({ upstream })))).toEqual(['endpoints[0].upstream']),
 	);
+	it.each(['https://api.example.com/v1', 'http://127.0.0.1:4000', 'https://[::1]:8443/x', 'tcp://db.internal:5432'])(
+		'may have the upstream %s',
+		(upstream) => expect(paths(PoolSpec.safeParse(endpoint({ upstream })))).toEqual([]),
+	);
+	it('says in the upstream where a credential in the path goes', () => {
+		expect(paths(PoolSpec.safeParse(endpoint({ ...inPath, upstream: 'https://x/bot{credential}' })))).toEqual([]);
+		expect(paths(PoolSpec.safeParse(endpoint(inPath)))).toEqual(['endpoints[0].upstream']);
+		expect(paths(PoolSpec.safeParse(endpoint({ upstream: 'https://x/bot{credential}' })))).toEqual(['endpoints[0].upstream']);
+		expect(paths(PoolSpec.safeParse(endpoint({ upstream: 'tcp://x:1', credential: { secret: 'K', as: 'bearer' } })))).toEqual([
+			'endpoints[0].credential',
+		]);
+	});
 	it('opens no privileged port', () =>
 		expect(paths(PoolSpec.safeParse(endpoint({ guest_port: 80 })))).toEqual(['endpoints[0].guest_port']));
 	it('keeps executors within their own maximum', () =>
@@ -162,6 +186,7 @@ describe('an image recipe', () => {
 		expect(ImageRecipe.safeParse({ ...npm, files: { '/opt/x': '/etc/passwd' } }).ok).toBe(false);
 		expect(ImageRecipe.safeParse({ ...npm, files: { '/opt/../etc/x': 'x' } }).ok).toBe(false);
 		expect(ImageRecipe.safeParse({ ...npm, files: { 'opt/x': 'x' } }).ok).toBe(false);
+		expect(ImageRecipe.safeParse({ ...npm, files: { '/opt/x': 'a\n/../../x' } }).ok).toBe(false);
 		expect(ImageRecipe.safeParse({ name: 'x', kind: 'dir', dir: 'app' }).ok).toBe(true);
 	});
 	it('keeps environment names as they are', () => {

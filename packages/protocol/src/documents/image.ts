@@ -3,10 +3,9 @@ import * as z from 'zod/mini';
 import { type CodecValue, codec } from '../codec/codec.ts';
 import { tolerant } from '../codec/tolerant.ts';
 import { PathSafeNameSchema } from '../ids.ts';
+import { AbsolutePathSchema, RelativePathSchema } from './paths.ts';
 
 const port = z.int().check(z.gte(1), z.lte(65_535));
-const absolute = z.string().check(z.regex(/^\/(?!.*(?:^|\/)\.\.(?:\/|$))[^\0]*$/, 'must be an absolute path without ".."'));
-const relative = z.string().check(z.regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[^\0]+$/, 'must be a relative path without ".."'));
 const environment = z.record(
 	z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must have only letters, digits and _')),
 	z.string(),
@@ -36,10 +35,10 @@ const base = z.enum(['host-usr', 'debian']);
 const common = {
 	name: PathSafeNameSchema,
 	/** Path in the image → file beside the recipe; configuration without secrets. */
-	files: z._default(z.record(absolute, relative), {}),
+	files: z._default(z.record(AbsolutePathSchema, RelativePathSchema), {}),
 	workload: z.prefault(WorkloadSchema, {}),
 	/** Absolute folder the recipe's relative paths start from; filled in by whoever read the file, never written in it. */
-	base_dir: z.optional(absolute),
+	base_dir: z.optional(AbsolutePathSchema),
 };
 
 export const ImageRecipeSchema = z.discriminatedUnion('kind', [
@@ -68,8 +67,8 @@ export const ImageRecipeSchema = z.discriminatedUnion('kind', [
 		...common,
 		base: z._default(base, 'host-usr'),
 		/** Folder beside the recipe that becomes `to` in the image. */
-		dir: relative,
-		to: z._default(absolute, '/opt/app'),
+		dir: RelativePathSchema,
+		to: z._default(AbsolutePathSchema, '/opt/app'),
 	}),
 	z.strictObject({
 		kind: z.literal('debian'),

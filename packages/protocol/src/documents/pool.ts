@@ -34,7 +34,7 @@ export const DesiredCounts = codec(DesiredCountsSchema);
 const CredentialSchema = z
 	.strictObject({
 		secret: SecretNameSchema,
-		/** Where the host puts it in a request to the upstream. `path`: the text `{credential}` in the upstream's path. */
+		/** Where the host puts it in a request to the upstream. `path`: where the upstream's path says `{credential}`. */
 		as: z.enum(['bearer', 'header', 'basic', 'path', 'query']),
 		/** Name of the header or query parameter; only for those two. */
 		name: z.optional(z.string().check(z.regex(/^[A-Za-z0-9_.-]+$/, 'must have only letters, digits, _, . and -'))),
@@ -46,20 +46,29 @@ const CredentialSchema = z
 		}),
 	);
 
-export const EndpointSchema = z.strictObject({
-	name: PathSafeNameSchema,
-	/** Loopback port in the instance; the supervisor opens it without privileges. */
-	guest_port: z.int().check(z.gte(1024), z.lte(65_535)),
-	upstream: z
-		.string()
-		.check(
-			z.regex(
-				/^(?:https?|tcp):\/\/[^\s/?#@]+(?:\/[^\s?#]*)?$/,
-				'must be an http, https or tcp address without user, query or fragment',
-			),
-		),
-	credential: z.optional(CredentialSchema),
-});
+/** Host name, address or bracketed IPv6 address; http with port and path, tcp with a port and nothing else. */
+const HOST = String.raw`(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)`;
+const UPSTREAM = new RegExp(String.raw`^(?:https?://${HOST}(?::\d{1,5})?(?:/[^\s?#\\]*)?|tcp://${HOST}:\d{1,5})$`);
+const PLACEHOLDER = '{credential}';
+
+export const EndpointSchema = z
+	.strictObject({
+		name: PathSafeNameSchema,
+		/** Loopback port in the instance; the supervisor opens it without privileges. */
+		guest_port: z.int().check(z.gte(1024), z.lte(65_535)),
+		upstream: z.string().check(z.regex(UPSTREAM, 'must be http(s)://host[:port][/path] or tcp://host:port')),
+		credential: z.optional(CredentialSchema),
+	})
+	.check(
+		z.refine((e) => e.credential === undefined || !e.upstream.startsWith('tcp:'), {
+			error: 'needs an http or https upstream',
+			path: ['credential'],
+		}),
+		z.refine((e) => (e.credential?.as === 'path') === e.upstream.includes(PLACEHOLDER), {
+			error: `has ${PLACEHOLDER} in its path for as = "path", and only then`,
+			path: ['upstream'],
+		}),
+	);
 export type Endpoint = CodecValue<typeof Endpoint>;
 export const Endpoint = codec(EndpointSchema);
 
