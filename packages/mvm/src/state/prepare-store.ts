@@ -3,6 +3,7 @@
 import pg from 'pg';
 import { type Connection, clientConfig } from './database.ts';
 import { migrate } from './migrate.ts';
+import { asStoreError } from './retry.ts';
 import { checkRoles, checkServerVersion, ensureRoles } from './roles.ts';
 
 /** The role that the embedded server's units connect as. */
@@ -69,10 +70,13 @@ async function createSchema(client: pg.Client): Promise<void> {
 
 async function withClient<T>(connection: Connection, use: (client: pg.Client) => Promise<T>): Promise<T> {
 	const client = new pg.Client(clientConfig(connection));
-	await client.connect();
+	client.on('error', () => {}); // the query under way rejects with the same error
 	try {
+		await client.connect();
 		return await use(client);
+	} catch (error) {
+		throw asStoreError(error, 'running');
 	} finally {
-		await client.end();
+		await client.end().catch(() => {}); // not connected: nothing to end
 	}
 }
