@@ -38,6 +38,11 @@ describe('a real OpenClaw gateway', () => {
 		expect(environ).not.toContain(gateway.adapter.gatewayToken() ?? 'no token');
 		expect(environ).not.toContain('hook-secret-for-tests');
 		expect((await gateway.command(['health'])).code).toBe(0);
+		expect(await gateway.command(['health', 'telegram'])).toMatchObject({ code: 0, stderr: '' });
+		expect(await gateway.command(['health', 'whatsapp'])).toMatchObject({
+			code: 1,
+			stderr: expect.stringContaining('not configured'),
+		});
 		const address = { url: `ws://127.0.0.1:${gateway.env['OPENCLAW_GATEWAY_PORT']}`, token: 'x'.repeat(43) };
 		await expect(connectGateway(address, { signal: soon() })).rejects.toBeInstanceOf(GatewayError);
 	});

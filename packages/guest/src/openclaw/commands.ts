@@ -98,6 +98,27 @@ export async function health({ settings, signal }: CommandOptions): Promise<Outc
 	return { exitCode: EXIT.ok, report: { healthy: true, status, failing: readiness?.['failing'] ?? [] } };
 }
 
+/** One channel: at least one of its accounts is configured, all of those run. Asked over the gateway's protocol. */
+export async function channelHealth(options: CommandOptions, channel: string): Promise<Outcome> {
+	return withGateway({ ...options, budgetMs: CONNECT_MS }, async (gateway) => {
+		const status = await gateway.call('channels.status', {}, { signal: options.signal });
+		const accounts = accountsOf(status, channel).filter(({ configured }) => configured === true);
+		const broken = accounts.filter(({ running, connected }) => running !== true || connected === false);
+		if (accounts.length > 0 && broken.length === 0)
+			return { exitCode: EXIT.ok, report: { healthy: true, channel, accounts: accounts.length } };
+		const why =
+			accounts.length === 0 ? 'is not configured' : `does not run: ${String(broken[0]?.['lastError'] ?? 'no reason given')}`;
+		return { exitCode: EXIT.failed, report: { healthy: false, channel }, problem: `the channel ${channel} ${why}` };
+	});
+}
+
+function accountsOf(status: Record<string, unknown>, channel: string): Record<string, unknown>[] {
+	const channels = status['channelAccounts'];
+	if (typeof channels !== 'object' || channels === null) return [];
+	const accounts: unknown = new Map(Object.entries(channels)).get(channel);
+	return Array.isArray(accounts) ? (accounts as Record<string, unknown>[]) : [];
+}
+
 /** Only the look into the database: for the agent, which may not read the workload's files. */
 export async function pending({ settings }: CommandOptions): Promise<Outcome> {
 	const blockers = readPendingIngress(settings.stateDir);

@@ -10,7 +10,7 @@ const USAGE = `usage: mvm-openclaw <command>
   suspend    [--budget-secs N]   the same without the record
   resume                         open the gateway again; nothing held is fine
   restore                        refuse state of a newer OpenClaw (exit 78), then resume
-  health                         exit 0 when start-up is over and admission is open
+  health [channel]               exit 0 when start-up is over and admission is open; with a channel, when that runs
   pending                        exit 75 while stored inbound events wait in the gateway's database
   secrets <integration>          exec SecretRef provider: one JSON question on stdin, the answer on stdout
   install                        copy this program and the token in MVM_OPENCLAW_TOKEN to MVM_OPENCLAW_DIR
@@ -51,7 +51,10 @@ async function main(argv: readonly string[]): Promise<number> {
 	for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(new Error(`ended by ${name}`)));
 	const options = { settings, budgetMs: budgetSecs * 1000, signal: stop.signal };
 	const run = { checkpoint: commands.checkpoint, suspend: commands.suspend, resume: commands.resume, restore: commands.restore };
-	const look = { health: commands.health, pending: commands.pending };
+	const look = {
+		health: subject === undefined ? commands.health : (limits: typeof options) => commands.channelHealth(limits, subject),
+		pending: commands.pending,
+	};
 	const known = new Map(Object.entries({ ...run, ...look }));
 	const chosen = known.get(command ?? '');
 	if (chosen === undefined) return usage(command === undefined ? 'no command' : `unknown command ${JSON.stringify(command)}`);
