@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type DocumentProblem, parseDeployFile } from '../index.ts';
 
@@ -166,6 +168,62 @@ describe('the deploy file', () => {
 		{ tenant: { id: 'a' }, pools: {} },
 		{ pools: [null, 1, { ingress: [1] }] },
 	])('never fails otherwise than by problems: %j', (document) => expect(problemsOf(document).length).toBeGreaterThan(0));
+});
+
+describe('a damaged deploy file', () => {
+	const golden = JSON.parse(readFileSync(new URL('../../../../test/golden/deploy/openclaw.json', import.meta.url), 'utf8'));
+	type Place = readonly (string | number)[];
+	const placesIn = (value: unknown, at: Place = []): Place[] =>
+		typeof value === 'object' && value !== null
+			? Object.entries(value).flatMap(([key, v]) => {
+					const place = [...at, Array.isArray(value) ? Number(key) : key];
+					return [place, ...placesIn(v, place)];
+				})
+			: [];
+	const replaced = (value: unknown, [head, ...rest]: Place, by: unknown): unknown => {
+		if (head === undefined) return by;
+		const copy = (Array.isArray(value) ? [...value] : { ...(value as object) }) as Record<string | number, unknown>;
+		const next = replaced(copy[head], rest, by);
+		if (next === undefined) delete copy[head];
+		else copy[head] = next;
+		return copy;
+	};
+	const damage = fc.oneof(
+		fc.constant(undefined),
+		fc.jsonValue(),
+		fc.string().map((s) => ({ [s]: s })),
+	);
+
+	it('gives a reading or problems with a path, whatever was done to it', () => {
+		fc.assert(
+			fc.property(fc.array(fc.tuple(fc.constantFrom(...placesIn(golden)), damage), { minLength: 1, maxLength: 3 }), (hits) => {
+				let document: unknown = golden;
+				for (const [place, by] of hits) {
+					try {
+						document = replaced(document, place, by);
+					} catch {
+						// An earlier hit has already taken this place away.
+					}
+				}
+				const result = parseDeployFile(document);
+				if (result.ok) return;
+				expect(result.problems.length).toBeGreaterThan(0);
+				for (const { path, message } of result.problems) {
+					expect(message).toMatch(/^("|is|must|does|has|needs|needed|cannot|may|wants|\d)/);
+					if (path === '') expect(document).not.toBeTypeOf('string');
+				}
+			}),
+			{ numRuns: 300 },
+		);
+	});
+
+	it('is a reading again when it is given back in wire form', () => {
+		const { tenant, secrets, pools } = golden;
+		const again = pools.map((pool: Record<string, unknown>) =>
+			Object.fromEntries(Object.entries(pool).filter(([key, value]) => !(['image', 'flake'].includes(key) && value === null))),
+		);
+		expect(parseDeployFile({ tenant, secrets, pools: again })).toMatchObject({ ok: true });
+	});
 });
 
 describe("the reference's manifest", () => {

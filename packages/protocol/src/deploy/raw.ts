@@ -5,6 +5,6 @@ export type Raw = Readonly<Record<string, unknown>>;
 
 export const table = (value: unknown): Raw =>
 	typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Raw) : {};
-export const list = (value: unknown): readonly Raw[] => (Array.isArray(value) ? value.map(table) : []);
+export const list = (value: unknown): readonly Raw[] => (Array.isArray(value) ? Array.from(value, table) : []);
 export const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 export const whole = (value: unknown): number | undefined => (Number.isInteger(value) ? (value as number) : undefined);

@@ -5,9 +5,12 @@ import {
 	decodeGuestResponse,
 	decodeHostBoundRequest,
 	decodeHostBoundResponse,
+	encodeFrame,
 	encodeGuestRequest,
 	encodeGuestResponse,
+	FrameParser,
 	type GuestRequest,
+	type GuestResponse,
 	LinkHello,
 	LinkHelloAnswer,
 	parseStreamPath,
@@ -85,6 +88,34 @@ describe('link messages', () => {
 		});
 		const status = { SupervisorStatus: { workload: { state: 'levitating' }, incarnation: 3 } };
 		expect(decodeGuestResponse(status)).toMatchObject({ workload: { state: 'starting', restarts: 0 }, busyReasons: [] });
+	});
+
+	it('survive the whole way: encoded, framed, cut, parsed, decoded', () => {
+		const text = fc.string();
+		const maybe = fc.option(text);
+		const report = fc.record({
+			name: text,
+			status: fc.oneof(fc.constantFrom('active' as const, 'paused' as const, 'pending' as const), fc.record({ error: text })),
+			lastCheckpointAt: maybe,
+			stateSizeBytes: fc.nat(),
+			health: fc.option(fc.record({ healthy: fc.boolean(), detail: text, checkedAt: text })),
+		});
+		const response: fc.Arbitrary<GuestResponse> = fc.oneof(
+			fc.record({ kind: fc.constant('SleepPrepAck' as const), success: fc.boolean(), detail: maybe }),
+			fc.record({ kind: fc.constant('IntegrationStatusReport' as const), integrations: fc.array(report) }),
+			fc.record({ kind: fc.constant('CheckpointResult' as const), success: fc.boolean(), failed: fc.array(text), detail: maybe }),
+			fc.record({ kind: fc.constant('Error' as const), message: text }),
+			fc.constant({ kind: 'ForwardReady' as const }),
+		);
+		fc.assert(
+			fc.property(fc.array(response, { minLength: 1, maxLength: 4 }), fc.integer({ min: 1, max: 50 }), (messages, size) => {
+				const bytes = messages.flatMap((message) => [...encodeFrame(encodeGuestResponse(message))]);
+				const parser = new FrameParser();
+				const values: unknown[] = [];
+				for (let at = 0; at < bytes.length; at += size) values.push(...parser.push(Uint8Array.from(bytes.slice(at, at + size))));
+				expect(values.map(decodeGuestResponse)).toEqual(messages);
+			}),
+		);
 	});
 
 	it('refuse to be encoded when they do not fit', () => {
