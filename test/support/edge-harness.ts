@@ -108,7 +108,7 @@ export async function edgeHarness(
 						answers.set(`${owner} ${key}`, { hash });
 						return { kind: 'new' };
 					}
-					if (known.hash !== hash) return { kind: 'mismatch' };
+					if (known.hash !== hash) throw new MvmError('IDEMPOTENCY_MISMATCH', 'another request');
 					return known.answer === undefined ? { kind: 'running' } : { kind: 'replay', ...known.answer };
 				},
 				finish: async ({ owner, key, status, response }) => {

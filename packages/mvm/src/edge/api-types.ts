@@ -25,11 +25,11 @@ export type Handlers = { readonly [Id in RouteId]: Handler<Id> };
 export type IdempotencyClaim =
 	| { readonly kind: 'new' }
 	| { readonly kind: 'replay'; readonly status: number; readonly response: unknown }
-	| { readonly kind: 'running' }
-	| { readonly kind: 'mismatch' };
+	| { readonly kind: 'running' };
 
 /** Remembers answers by key; `owner` is the tenant or '' for the operator. */
 export interface Idempotency {
+	/** Throws IDEMPOTENCY_MISMATCH when the key stands for another request. */
 	begin(input: { readonly owner: string; readonly key: string; readonly requestHash: Uint8Array }): Promise<IdempotencyClaim>;
 	finish(input: {
 		readonly owner: string;

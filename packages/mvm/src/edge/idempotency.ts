@@ -32,7 +32,6 @@ export async function runOnce(
 	const requestHash = createHash('sha256').update(JSON.stringify(input.request)).digest();
 	const claim = await store.begin({ owner, key, requestHash });
 	if (claim.kind === 'replay') return { status: claim.status, body: claim.response, replayed: true };
-	if (claim.kind === 'mismatch') throw new MvmError('IDEMPOTENCY_MISMATCH', 'this Idempotency-Key stands for another request');
 	if (claim.kind === 'running') throw new MvmError('OPERATION_IN_PROGRESS', 'the request of this Idempotency-Key still runs');
 	try {
 		const answer = await run();

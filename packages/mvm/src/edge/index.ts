@@ -1,6 +1,16 @@
 // The one door of the edge; main/daemon.ts composes it.
 export type { ApiContext, ApiInput, Handler, Handlers, Idempotency, IdempotencyClaim } from './api-types.ts';
 export { type Authenticate, makeAuthenticate, makeKeyText, type StoredKey } from './authenticate.ts';
+export { makeHandlers, storedEvents, storedIdempotency } from './control.ts';
+export type {
+	ActionOptions,
+	ControlDeps,
+	Images,
+	InstanceActions,
+	InstanceFacts,
+	InstanceObservation,
+	InstanceReads,
+} from './control-deps.ts';
 export type { EventFilter, FollowEvents } from './follow-events.ts';
 export type { FrontDeps } from './front.ts';
 export type { GatewayTarget, GatewayToken } from './gateway-target.ts';

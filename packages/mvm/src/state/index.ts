@@ -50,6 +50,7 @@ export { INSTANCE_STATES, type InstanceRow, type OperationRow } from './instance
 export { stepOperation } from './instance/step-operation.ts';
 export { type InstancePatch, updateInstance } from './instance/update-instance.ts';
 export { notify } from './notify.ts';
+export { type OperationFacts, readOperation, readOperations } from './operation/read-operations.ts';
 export * from './pool/destroy-pool.ts';
 export { findPool, getPool, listPools } from './pool/get-pool.ts';
 export * from './pool/put-pool.ts';

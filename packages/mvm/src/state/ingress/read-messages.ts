@@ -49,6 +49,7 @@ export async function listMessages(
 		readonly tenantId: TenantId;
 		readonly state?: IngressMessageState | undefined;
 		readonly poolId?: PoolId | undefined;
+		readonly channel?: string | undefined;
 		readonly beforeId?: number | undefined;
 		readonly limit: number;
 	},
@@ -58,6 +59,7 @@ export async function listMessages(
 		where tenant_id = ${input.tenantId}
 			and (${input.state ?? null}::text is null or state = ${input.state ?? null})
 			and (${input.poolId ?? null}::text is null or pool_id = ${input.poolId ?? null})
+			and (${input.channel ?? null}::text is null or channel = ${input.channel ?? null})
 			and (${input.beforeId ?? null}::bigint is null or id < ${input.beforeId ?? null})
 		order by id desc limit ${input.limit}
 	`.execute(tx);
