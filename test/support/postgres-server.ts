@@ -14,6 +14,7 @@ export interface TestServer {
 	readonly socketDir: string;
 	readonly superuser: string;
 	readonly template: string;
+	readonly logFile: string;
 }
 
 declare module 'vitest' {
@@ -52,11 +53,15 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 	const folder = makeServerFolder();
 	await using cleanup = new AsyncDisposableStack();
 	cleanup.defer(() => rmSync(folder, { recursive: true, force: true }));
-	const server = cleanup.use(
-		await startEmbeddedPostgres({ ...testServerOptions(folder), settings: { fsync: 'off', shared_buffers: '32MB' } }),
-	);
+	const options = testServerOptions(folder);
+	const server = cleanup.use(await startEmbeddedPostgres({ ...options, settings: { fsync: 'off', shared_buffers: '32MB' } }));
 	await prepareEmbeddedStore({ socketDir: server.socketDir, superuser: server.superuser, database: TEMPLATE });
-	project.provide('postgres', { socketDir: server.socketDir, superuser: server.superuser, template: TEMPLATE });
+	project.provide('postgres', {
+		socketDir: server.socketDir,
+		superuser: server.superuser,
+		template: TEMPLATE,
+		logFile: options.logFile,
+	});
 	const later = cleanup.move();
 	return () => later.disposeAsync();
 }

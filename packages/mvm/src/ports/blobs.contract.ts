@@ -84,6 +84,38 @@ export function blobsContract(name: string, make: () => Promise<BlobsUnderTest>)
 			}
 		});
 
+		test('content that is said to be like a blob is stored as what it is: equal, changed, longer, shorter, or like nothing', async () => {
+			const { blobs, count, damage } = await make();
+			const base = Buffer.alloc(3_000_000, 5);
+			const like = (await blobs.put(a, chunksOf(base), { signal })).sha256;
+			const changed = Buffer.from(base);
+			changed[2_500_000] = 6;
+			const first = Buffer.from(base);
+			first[0] = 6;
+			const variants = [
+				base,
+				changed,
+				first,
+				Buffer.concat([base, Buffer.from('more')]),
+				base.subarray(0, 2_000_000),
+				Buffer.from('small'),
+			];
+			for (const variant of variants) {
+				for (const hint of [like, 'e'.repeat(64)]) {
+					const parts = Array.from({ length: Math.ceil(variant.length / 700_000) }, (_, n) =>
+						variant.subarray(n * 700_000, (n + 1) * 700_000),
+					);
+					const ref = await blobs.put(a, chunksOf(...parts), { signal, like: hint });
+					expect(ref.bytes).toBe(variant.length);
+					expect((await readAll(blobs.get(a, ref.sha256, { signal }))).equals(variant)).toBe(true);
+				}
+			}
+			expect(await count(a)).toBe(variants.length);
+			await damage(a, like);
+			await blobs.put(a, chunksOf(base), { signal, like });
+			expect(await blobs.verify(a, like, { signal })).toBe(true);
+		});
+
 		test('a put that fails or is aborted leaves nothing', async () => {
 			const { blobs, count } = await make();
 			async function* breaking(bytes: number): AsyncGenerator<Uint8Array> {

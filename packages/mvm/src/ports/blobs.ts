@@ -8,8 +8,11 @@ export interface BlobRef {
 }
 
 export interface Blobs {
-	/** Stores the bytes durably (fsync before return) and returns their hash. Storing the same bytes twice is free. */
-	put(tenant: TenantId, content: AsyncIterable<Uint8Array>, options: { signal: AbortSignal }): Promise<BlobRef>;
+	/**
+	 * Stores the bytes durably (fsync before return) and returns their hash. Storing the same bytes twice is free. `like`
+	 * names a blob that they are probably equal to, so that a large one need not be written to find that out.
+	 */
+	put(tenant: TenantId, content: AsyncIterable<Uint8Array>, options: { signal: AbortSignal; like?: string }): Promise<BlobRef>;
 	/** Streams the bytes; throws BLOB_NOT_FOUND, or BLOB_CORRUPT at the end when they do not match their name. */
 	get(tenant: TenantId, sha256: string, options: { signal: AbortSignal }): AsyncIterable<Uint8Array>;
 	/** True when the blob exists and its bytes match its name. Reads all of it. */

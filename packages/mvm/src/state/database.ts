@@ -50,7 +50,7 @@ export interface DatabaseOptions {
 	readonly connection: Connection;
 	readonly clock: Clock;
 	readonly log: Logger;
-	/** Connections for units; one more is opened for LISTEN when used. Default 16. */
+	/** Connections for units; one more is opened for LISTEN when used. Default 12 (more gain nothing on few cores). */
 	readonly maxConnections?: number;
 	/** Statements, lock waits and idle transactions end after these. Defaults 30 s, 10 s, 60 s. */
 	readonly statementTimeoutMs?: number;
@@ -84,7 +84,7 @@ class PooledDatabase implements Database {
 	readonly #closing = new AbortController();
 
 	constructor(options: DatabaseOptions) {
-		const { connection, clock, log, maxConnections = 16 } = options;
+		const { connection, clock, log, maxConnections = 12 } = options;
 		const config = clientConfig(connection);
 		this.#clock = clock;
 		this.#listener = new Listener({ config, clock, log });

@@ -43,9 +43,10 @@ export async function writeManifest(
 	options: Options,
 ): Promise<StoredManifest> {
 	const entries: ManifestEntry[] = [];
+	const before = await filesOf(scope, head.parent, options);
 	for await (const entry of walk) {
 		options.signal.throwIfAborted();
-		entries.push(await storeEntry(scope, entry, options));
+		entries.push(await storeEntry(scope, entry, before.get(entry.path), options));
 	}
 	const problems = checkEntries(entries);
 	if (problems.length > 0) {
@@ -139,12 +140,18 @@ export async function blobsOf(scope: BlobScope, sha256: string, options: Options
 	return [sha256, ...manifest.entries.flatMap((entry) => (entry.kind === 'file' ? [entry.sha256] : []))];
 }
 
-async function storeEntry(scope: BlobScope, entry: DataEntry, options: Options): Promise<ManifestEntry> {
+async function storeEntry(
+	scope: BlobScope,
+	entry: DataEntry,
+	like: string | undefined,
+	options: Options,
+): Promise<ManifestEntry> {
 	const { path, mode, uid, gid } = entry;
 	const base = { path, mode, uid, gid, mtimeMs: Math.floor(entry.mtimeMs) };
 	switch (entry.kind) {
 		case 'file': {
-			const { sha256, bytes } = await scope.blobs.put(scope.tenantId, entry.content ?? once(''), options);
+			const hint = like === undefined ? options : { ...options, like };
+			const { sha256, bytes } = await scope.blobs.put(scope.tenantId, entry.content ?? once(''), hint);
 			if (bytes !== entry.bytes)
 				throw new MvmError('CHECKPOINT_FAILED', `${JSON.stringify(path)} changed while it was read`, {
 					details: { path, announced: entry.bytes, read: bytes },
@@ -157,6 +164,18 @@ async function storeEntry(scope: BlobScope, entry: DataEntry, options: Options):
 			return { ...base, kind: 'symlink', linkText: entry.linkText ?? '' };
 		default:
 			return entry.kind satisfies never;
+	}
+}
+
+/** Path → content of the manifest before; empty when there is none or it cannot be read (then all is written anew). */
+async function filesOf(scope: BlobScope, sha256: string | null, options: Options): Promise<ReadonlyMap<string, string>> {
+	if (sha256 === null) return new Map();
+	try {
+		const { entries } = await readManifest(scope, sha256, options);
+		return new Map(entries.flatMap((entry) => (entry.kind === 'file' ? [[entry.path, entry.sha256] as const] : [])));
+	} catch (error) {
+		if (isMvmError(error, 'CHECKPOINT_CORRUPT')) return new Map();
+		throw error;
 	}
 }
 

@@ -12,8 +12,13 @@ export interface Migration {
 	readonly sql: string;
 }
 
-/** Any constant will do; it keeps two starting daemons from migrating at once. */
+/** Any constant will do; it keeps two starting daemons from preparing one database at once. */
 const LOCK = 7_061_190_002;
+
+/** Waits for other preparations of this database; held until the connection ends. */
+export async function lockPreparation(client: ClientBase): Promise<void> {
+	await client.query('select pg_advisory_lock($1)', [LOCK]);
+}
 
 /** Reads NNNN_name.sql from a folder, in order; a gap or a double number throws. */
 export function readMigrations(folder: URL = new URL('./migrations/', import.meta.url)): readonly Migration[] {

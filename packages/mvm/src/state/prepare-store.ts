@@ -2,7 +2,7 @@
 // and the check that nothing steps around row-level security. Called by main/ and by test support; idempotent.
 import pg from 'pg';
 import { type Connection, clientConfig } from './database.ts';
-import { migrate } from './migrate.ts';
+import { lockPreparation, migrate } from './migrate.ts';
 import { asStoreError } from './retry.ts';
 import { checkRoles, checkServerVersion, ensureRoles } from './roles.ts';
 
@@ -23,6 +23,7 @@ export async function prepareEmbeddedStore(input: {
 }): Promise<PreparedStore> {
 	const { socketDir, superuser, database = 'mvm' } = input;
 	await withClient({ socketDir, database: 'postgres', user: superuser }, async (client) => {
+		await lockPreparation(client);
 		await ensureRoles(client, APP_ROLE);
 		const { rows } = await client.query('select 1 from pg_database where datname = $1', [database]);
 		if (rows.length === 0) await client.query(`create database ${client.escapeIdentifier(database)} owner mvm_owner`);
@@ -37,6 +38,7 @@ export async function prepareEmbeddedStore(input: {
 export async function prepareUrlStore(url: string): Promise<PreparedStore> {
 	const connection = { url };
 	const applied = await withClient(connection, async (client) => {
+		await lockPreparation(client);
 		await checkServerVersion(client);
 		const { rows } = await client.query<{ user: string }>('select session_user as user');
 		const member = rows[0]?.user ?? '';
@@ -48,6 +50,7 @@ export async function prepareUrlStore(url: string): Promise<PreparedStore> {
 }
 
 async function prepareSchema(client: pg.Client, member: string): Promise<readonly number[]> {
+	await lockPreparation(client);
 	await checkServerVersion(client);
 	await checkRoles(client, member);
 	const { rows } = await client.query("select 1 from pg_namespace where nspname = 'mvm'");

@@ -2,7 +2,8 @@ import { MvmError } from '@mvm/protocol';
 import { expect, test } from 'vitest';
 import { asStoreError, failureCode, isConnectionLost, type Phase, retryDelayMs } from './retry.ts';
 
-const failure = (code: string): Error => Object.assign(new Error(code), { code });
+const failure = (code: string): Error =>
+	Object.assign(new Error(code), code.length === 5 ? { code } : { code, syscall: 'connect' });
 const delay = (code: string, at: Partial<Parameters<typeof retryDelayMs>[1]> = {}) =>
 	retryDelayMs(failure(code), { phase: 'running', attempt: 1, idempotent: false, random: 0.5, ...at });
 
@@ -60,5 +61,8 @@ test('store failures get one clear code; everything else is passed on untouched'
 	const ours = new MvmError('CONFLICT', 'x');
 	const unique = failure('23505');
 	expect([asStoreError(ours, 'running'), asStoreError(unique, 'running')]).toEqual([ours, unique]);
+	const ownFile = Object.assign(new Error('no such file'), { code: 'ENOENT', syscall: 'open' });
+	expect(asStoreError(ownFile, 'running')).toBe(ownFile);
+	expect(delay('EPIPE')).toBeGreaterThan(0);
 	expect([failureCode(ours), failureCode('text'), isConnectionLost(unique)]).toEqual([undefined, undefined, false]);
 });

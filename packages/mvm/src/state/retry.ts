@@ -46,11 +46,15 @@ const RULES: Readonly<Record<string, RetryRule>> = {
 	CONNECTION_LOST: AWAY, // node-postgres reports these without a code
 };
 
+const SQLSTATE = /^[0-9A-Z]{5}$/;
+const CONNECTION_CALLS = new Set(['connect', 'read', 'write', 'getaddrinfo']);
+
 /** SQLSTATE or errno of a store failure; `CONNECTION_LOST` for node-postgres' own messages; undefined for anything else. */
 export function failureCode(error: unknown): string | undefined {
 	if (typeof error !== 'object' || error === null || isMvmError(error)) return undefined;
-	const { code, message } = error as { code?: unknown; message?: unknown };
-	if (typeof code === 'string') return code;
+	const { code, message, syscall } = error as { code?: unknown; message?: unknown; syscall?: unknown };
+	// A unit may fail with an errno of its own (a file); only those of the connection's calls are the store's.
+	if (typeof code === 'string') return SQLSTATE.test(code) || CONNECTION_CALLS.has(String(syscall)) ? code : undefined;
 	const text = typeof message === 'string' ? message : '';
 	return /Connection terminated|connection error|not queryable|timeout exceeded when trying to connect/.test(text)
 		? 'CONNECTION_LOST'
@@ -82,7 +86,7 @@ export function retryDelayMs(
 export function asStoreError(error: unknown, phase: Phase): unknown {
 	const code = failureCode(error);
 	if (code === undefined) return error;
-	if (code === '53100' || code === 'ENOSPC') {
+	if (code === '53100') {
 		return new MvmError('DISK_FULL', 'the database has no room left on its disk; nothing was changed', {
 			details: { sqlstate: code },
 			hint: 'free space on the file system that holds the data directory; the database goes on by itself',

@@ -1,6 +1,6 @@
 // Where the embedded server's programs are, and a copy of them that another user can run. Used by embedded.ts' callers:
 // main/ stages them (a checkout may lie under a 0700 home), test support too.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { MvmError } from '@mvm/protocol';
@@ -42,6 +42,7 @@ export function stagePostgres(target: string): PostgresBinaries {
 		try {
 			const files = join(copy, 'native');
 			cpSync(installedRoot(), files, { recursive: true, verbatimSymlinks: true });
+			openToAll(files);
 			renameSync(files, target);
 		} catch (error) {
 			if (!existsSync(target)) throw error; // else another process was faster
@@ -50,4 +51,13 @@ export function stagePostgres(target: string): PostgresBinaries {
 		}
 	}
 	return binariesIn(target);
+}
+
+/** A strict umask at install time must not keep the server's user out. */
+function openToAll(path: string): void {
+	const stats = lstatSync(path);
+	if (stats.isSymbolicLink()) return;
+	const isOpenable = stats.isDirectory() || (stats.mode & 0o100) !== 0;
+	chmodSync(path, isOpenable ? 0o755 : 0o644);
+	if (stats.isDirectory()) for (const name of readdirSync(path)) openToAll(join(path, name));
 }

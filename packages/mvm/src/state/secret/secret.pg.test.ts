@@ -1,11 +1,12 @@
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TenantId } from '@mvm/protocol';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { withDatabase } from '../../../../../test/support/postgres.ts';
 import { plantTenant } from '../../../../../test/support/store-fixtures.ts';
 import { SecretValue } from '../../platform/secret-value.ts';
+import type { Tx } from '../database.ts';
 import { getTenant } from '../tenant/get-tenant.ts';
 import { type MasterKey, openMasterKey } from './master-key.ts';
 import { listSecrets, readSecret, readSecrets } from './read-secrets.ts';
@@ -88,6 +89,12 @@ test('the whole database, its files and its log do not contain a planted secret'
 		where position('planted-needle-7f3a'::bytea in pg_read_binary_file('base/' || (select oid from pg_database where datname = current_database()) || '/' || f)) > 0`,
 	);
 	expect(found?.hits).toBe(0);
+	// A statement that fails with a planted value among its parameters and its row.
+	const twice = (tx: Tx) => tx.insertInto('event').values({ tenantId, kind: 'planted-needle-7f3a', detail: '{' }).execute();
+	await expect(store.db.asTenant(tenantId, twice)).rejects.toThrow('json');
+	const log = readFileSync(inject('postgres').logFile, 'utf8');
+	expect(log).toContain('invalid input syntax for type json');
+	expect(log).not.toContain('planted');
 });
 
 test('the key file is made once for its owner only, and refused when others may read it or it is none', () => {

@@ -10,6 +10,7 @@ import type { BlobRef, Blobs } from '../../../ports/blobs.ts';
 
 /** Content up to this size is hashed in memory first, so that storing it again writes nothing. */
 const SMALL_BYTES = 1024 * 1024;
+const COPY_BYTES = 256 * 1024;
 /** A temporary file older than this was left by a crash. */
 const STALE_TEMPORARY_MS = 60 * 60 * 1000;
 
@@ -29,8 +30,13 @@ export class DirectoryBlobs implements Blobs {
 		this.#now = options.now;
 	}
 
-	async put(tenant: TenantId, content: AsyncIterable<Uint8Array>, options: { readonly signal: AbortSignal }): Promise<BlobRef> {
-		const writer = new BlobWriter(join(this.#folder(tenant), 'tmp'));
+	async put(
+		tenant: TenantId,
+		content: AsyncIterable<Uint8Array>,
+		options: { readonly signal: AbortSignal; readonly like?: string },
+	): Promise<BlobRef> {
+		const { like } = options;
+		const writer = new BlobWriter(join(this.#folder(tenant), 'tmp'), like === undefined ? undefined : this.#path(tenant, like));
 		try {
 			for await (const chunk of content) {
 				options.signal.throwIfAborted();
@@ -123,28 +129,39 @@ export class DirectoryBlobs implements Blobs {
 	}
 }
 
-/** Hashes content as it comes; small content stays in memory, larger content goes to a temporary file at once. */
+/**
+ * Hashes content as it comes. Small content stays in memory. Larger content is compared with the blob it is said to be
+ * like for as long as they agree, and goes to a temporary file from the first difference on (or at once without one).
+ */
 class BlobWriter {
 	readonly #folder: string;
+	readonly #likePath: string | undefined;
 	readonly #hash: Hash = createHash('sha256');
+	/** Content not written anywhere yet; empty once `like` or `file` has taken over. */
 	#chunks: Buffer[] = [];
 	#bytes = 0;
 	#sha256: string | undefined;
+	/** Open while everything so far was equal to it. */
+	#like: FileHandle | undefined;
 	#file: { readonly path: string; readonly handle: FileHandle } | undefined;
 
-	constructor(folder: string) {
+	constructor(folder: string, likePath: string | undefined) {
 		this.#folder = folder;
+		this.#likePath = likePath;
 	}
 
 	async push(chunk: Uint8Array): Promise<void> {
 		this.#hash.update(chunk);
+		const offset = this.#bytes;
 		this.#bytes += chunk.byteLength;
-		if (this.#file !== undefined) {
-			await writeAll(this.#file.handle, chunk);
-			return;
+		if (this.#file !== undefined) return writeAll(this.#file.handle, chunk);
+		if (this.#like !== undefined) {
+			if (await isAt(this.#like, offset, chunk)) return;
+			const { handle } = await this.#spill(offset);
+			return writeAll(handle, chunk);
 		}
 		this.#chunks.push(Buffer.from(chunk)); // a copy: the giver may use its buffer again
-		if (this.#bytes > SMALL_BYTES) await this.#spill();
+		if (this.#bytes > SMALL_BYTES && !(await this.#follow())) await this.#spill(0);
 	}
 
 	ref(): BlobRef {
@@ -156,8 +173,11 @@ class BlobWriter {
 	async isStored(path: string, nowMs: number): Promise<boolean> {
 		if (this.#file !== undefined) return false; // written already: renaming costs nothing and mends a damaged one
 		try {
-			const present = await readFile(path);
-			if (!present.equals(Buffer.concat(this.#chunks))) return false;
+			if (this.#like === undefined) {
+				if (!(await readFile(path)).equals(Buffer.concat(this.#chunks))) return false;
+			} else if (path !== this.#likePath || (await this.#like.stat()).size !== this.#bytes) {
+				return false; // it goes on after these bytes end
+			}
 			utimesSync(path, nowMs / 1000, nowMs / 1000);
 			return true;
 		} catch {
@@ -166,7 +186,7 @@ class BlobWriter {
 	}
 
 	async moveTo(path: string): Promise<void> {
-		const { handle, path: temporary } = this.#file ?? (await this.#spill());
+		const { handle, path: temporary } = this.#file ?? (await this.#spill(this.#bytes));
 		await handle.sync();
 		const folder = dirname(path);
 		if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) {
@@ -179,19 +199,56 @@ class BlobWriter {
 	}
 
 	async dispose(): Promise<void> {
+		await this.#like?.close();
 		if (this.#file === undefined) return;
 		await this.#file.handle.close();
 		rmSync(this.#file.path, { force: true });
 	}
 
-	async #spill(): Promise<{ readonly path: string; readonly handle: FileHandle }> {
+	/** Starts comparing instead of keeping; false when there is nothing to compare with or it differs already. */
+	async #follow(): Promise<boolean> {
+		if (this.#likePath === undefined) return false;
+		const like = await open(this.#likePath, 'r').catch(() => undefined); // not there: content is written
+		if (like === undefined) return false;
+		if (!(await isAt(like, 0, Buffer.concat(this.#chunks)))) {
+			await like.close();
+			return false;
+		}
+		this.#like = like;
+		this.#chunks = [];
+		return true;
+	}
+
+	/** Opens the temporary file and writes what came so far: the kept chunks, or the first `equalBytes` of the like blob. */
+	async #spill(equalBytes: number): Promise<{ readonly path: string; readonly handle: FileHandle }> {
 		await mkdir(this.#folder, { recursive: true, mode: 0o700 });
 		const path = join(this.#folder, randomBytes(12).toString('hex'));
 		this.#file = { path, handle: await open(path, 'wx', 0o600) };
 		for (const chunk of this.#chunks) await writeAll(this.#file.handle, chunk);
 		this.#chunks = [];
+		if (this.#like === undefined) return this.#file;
+		const buffer = Buffer.alloc(COPY_BYTES);
+		for (let offset = 0; offset < equalBytes; ) {
+			const { bytesRead } = await this.#like.read(buffer, 0, Math.min(COPY_BYTES, equalBytes - offset), offset);
+			if (bytesRead === 0) throw new MvmError('BLOB_CORRUPT', 'a blob became shorter while it was read');
+			await writeAll(this.#file.handle, buffer.subarray(0, bytesRead));
+			offset += bytesRead;
+		}
+		await this.#like.close();
+		this.#like = undefined;
 		return this.#file;
 	}
+}
+
+/** True when the file holds exactly `chunk` at `offset`. */
+async function isAt(file: FileHandle, offset: number, chunk: Uint8Array): Promise<boolean> {
+	const present = Buffer.alloc(chunk.byteLength);
+	for (let filled = 0; filled < present.length; ) {
+		const { bytesRead } = await file.read(present, filled, present.length - filled, offset + filled);
+		if (bytesRead === 0) return false;
+		filled += bytesRead;
+	}
+	return present.equals(chunk);
 }
 
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {

@@ -14,7 +14,7 @@ export class FailingBlobs implements Blobs {
 		this.#error = options.error;
 	}
 
-	async put(tenant: TenantId, content: AsyncIterable<Uint8Array>, options: { readonly signal: AbortSignal }): Promise<BlobRef> {
+	async put(tenant: TenantId, content: AsyncIterable<Uint8Array>, options: Parameters<Blobs['put']>[2]): Promise<BlobRef> {
 		this.#putsLeft -= 1;
 		return this.#working().put(tenant, content, options);
 	}
