@@ -54,6 +54,9 @@ export async function readGroupUsage(group: MemoryGroup): Promise<GroupUsage> {
 	};
 }
 
+/** Swap that stays free on the host, so that the last page of a page-out does not fail. */
+const HOST_MARGIN_BYTES = 16 * 2 ** 20;
+
 /** Bytes that the group may still move to swap: free swap of the host, cut by limits of the group and those above it. */
 export async function readSwapAllowance(
 	group: MemoryGroup,
@@ -64,7 +67,7 @@ export async function readSwapAllowance(
 			.split('\n')
 			.map((line): [string, number] => [line.split(':')[0] ?? '', Number(/(\d+) kB/.exec(line)?.[1] ?? 0) * 1024]),
 	);
-	let freeBytes = info.get('SwapFree') ?? 0;
+	let freeBytes = (info.get('SwapFree') ?? 0) - HOST_MARGIN_BYTES;
 	let limitedBy = (info.get('SwapTotal') ?? 0) === 0 ? 'no swap is on' : 'free swap of the host';
 	for (let path = group.path; path.length > 1; path = dirname(path)) {
 		const room = group.version === 2 ? await swapRoomV2(path) : await swapRoomV1(path);

@@ -6,8 +6,8 @@ import { MvmError } from '@mvm/protocol';
 import type { SnapshotResult } from '../../../ports/runtime.ts';
 import { type GroupUsage, type MemoryGroup, readGroupUsage, readSwapAllowance } from './hibernate-memory.ts';
 
-/** Swap that must stay free beyond what the group needs, so that the last page does not fail. */
-const SWAP_MARGIN_BYTES = 16 * 2 ** 20;
+/** Anonymous memory below this is not worth a verdict: kernel and page-table noise. */
+const NOISE_BYTES = 16 * 2 ** 20;
 /** Usage that moves by less than this between rounds counts as flat. */
 const FLAT_BYTES = 256 * 1024;
 const FLAT_ROUNDS = 3;
@@ -46,7 +46,7 @@ export async function pageOut(group: MemoryGroup, options: PageOutOptions): Prom
 	} finally {
 		await restore();
 	}
-	if (after.anonymousBytes > before.anonymousBytes * FAILED_SHARE && after.anonymousBytes > SWAP_MARGIN_BYTES)
+	if (after.anonymousBytes > before.anonymousBytes * FAILED_SHARE && after.anonymousBytes > NOISE_BYTES)
 		throw unavailable('most of the memory stayed resident', before, { still_anonymous_bytes: after.anonymousBytes, rounds });
 	return {
 		chargedBeforeBytes: before.chargedBytes,
@@ -58,9 +58,9 @@ export async function pageOut(group: MemoryGroup, options: PageOutOptions): Prom
 
 async function assertRoom(group: MemoryGroup, usage: GroupUsage, procRoot = '/proc'): Promise<void> {
 	const { freeBytes, limitedBy } = await readSwapAllowance(group, procRoot);
-	if (freeBytes >= usage.anonymousBytes + SWAP_MARGIN_BYTES) return;
+	if (freeBytes >= usage.anonymousBytes) return;
 	throw unavailable('not enough swap to hold the memory of the instance', usage, {
-		needed_bytes: usage.anonymousBytes + SWAP_MARGIN_BYTES,
+		needed_bytes: usage.anonymousBytes,
 		free_swap_bytes: freeBytes,
 		limited_by: limitedBy,
 	});

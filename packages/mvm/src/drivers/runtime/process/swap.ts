@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { type Condition, MvmError } from '@mvm/protocol';
 import { isEncrypted } from './swap-encryption.ts';
 import { decodeProcPath } from './swap-proc.ts';
-import { restoreSwitches, type SwapSwitches, type SwitchState, applySwitches, readSwitches } from './swap-switches.ts';
+import { applySwitches, readSwitches, restoreSwitches, type SwapSwitches, type SwitchState } from './swap-switches.ts';
 
 export interface SwapConfig {
 	readonly dataDir: string;
