@@ -31,7 +31,7 @@ describe.skipIf(why !== '')('a hostile /data', () => {
 		await link(join(data, 'plain'), join(data, 'second-name'));
 		await symlink('/etc/shadow', join(data, 'to-shadow'));
 		await symlink('/proc/1/root', join(data, 'to-root'));
-		execFileSync('mkfifo', [join(data, 'fifo')]);
+		execFileSync('mknod', [join(data, 'fifo'), 'p']);
 		execFileSync('mknod', [join(data, 'zero'), 'c', '1', '5']);
 		const server = createServer().listen(join(data, 'socket'));
 		await new Promise((done) => server.once('listening', done));
