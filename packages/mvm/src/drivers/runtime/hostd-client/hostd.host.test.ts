@@ -1,58 +1,14 @@
 // The contract suite through a real mvm-hostd process over its socket, killed with SIGKILL where the suite restarts it.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { connect } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HostdProcess } from '../../../../../../test/support/hostd-process.ts';
 import { makeProbeFolders, PROBE_IMAGE_HASH, type ProbeFolders } from '../../../../../../test/support/probe-host.ts';
 import { type RuntimeHarness, runtimeContract } from '../../../ports/runtime.contract.ts';
-import type { Runtime } from '../../../ports/runtime.ts';
 import { systemClock } from '../../clock/system.ts';
 import { makeHostdClient } from './client.ts';
 
-const ENTRY = fileURLToPath(new URL('../../../../../../test/support/hostd-main.ts', import.meta.url));
 const options = () => ({ signal: AbortSignal.timeout(20_000) });
-
-class HostdProcess {
-	readonly socketPath: string;
-	readonly #folders: ProbeFolders;
-	#child: ChildProcess | undefined;
-
-	constructor(folders: ProbeFolders) {
-		this.#folders = folders;
-		this.socketPath = `${folders.runDir}/admin/hostd.sock`;
-	}
-
-	spawn(stdio: 'inherit' | 'ignore'): ChildProcess {
-		const { dataDir, runDir, dist, claimsDir } = this.#folders;
-		this.#child = spawn(process.execPath, [ENTRY, dataDir, runDir, dist, claimsDir], { stdio, env: {} });
-		return this.#child;
-	}
-
-	async start(): Promise<Runtime> {
-		const child = this.spawn('inherit');
-		const client = makeHostdClient({ socketPath: this.socketPath });
-		const deadline = performance.now() + 15_000;
-		for (;;) {
-			try {
-				await client.capabilities(options());
-				return client;
-			} catch (error) {
-				if (child.exitCode !== null || performance.now() > deadline) throw error;
-				await new Promise((resolve) => setTimeout(resolve, 20));
-			}
-		}
-	}
-
-	/** Resolves with the exit code. */
-	async end(signal: NodeJS.Signals): Promise<number | null> {
-		const child = this.#child;
-		if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
-		const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
-		child.kill(signal);
-		return ended;
-	}
-}
 
 let folders: ProbeFolders;
 beforeAll(() => {
@@ -63,7 +19,7 @@ afterAll(() => folders.remove());
 runtimeContract('process driver through hostd', {
 	skips: { data: 'the walk of /data is not part of this build' },
 	harness: async (): Promise<RuntimeHarness> => {
-		const hostd = new HostdProcess(folders);
+		const hostd = new HostdProcess({ folders });
 		let client = await hostd.start();
 		return {
 			image: PROBE_IMAGE_HASH,
@@ -82,12 +38,12 @@ runtimeContract('process driver through hostd', {
 
 describe('hostd', () => {
 	it('lets nobody but the daemon near its socket, and one hostd near its data', async () => {
-		const hostd = new HostdProcess(folders);
+		const hostd = new HostdProcess({ folders });
 		await hostd.start();
 		try {
 			expect(statSync(hostd.socketPath).mode & 0o777).toBe(0o600);
 			expect(statSync(`${folders.runDir}/admin`).mode & 0o777).toBe(0o700);
-			const second = new HostdProcess(folders);
+			const second = new HostdProcess({ folders });
 			const code = await new Promise((resolve) => second.spawn('ignore').once('exit', resolve));
 			expect(code).toBe(1);
 		} finally {
@@ -96,7 +52,7 @@ describe('hostd', () => {
 	});
 
 	it('answers bad requests with problems and goes on', async () => {
-		const hostd = new HostdProcess(folders);
+		const hostd = new HostdProcess({ folders });
 		const client = await hostd.start();
 		try {
 			const post = (path: string, body: string) => rawPost(hostd.socketPath, path, body);
