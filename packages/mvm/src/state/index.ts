@@ -22,6 +22,7 @@ export {
 } from './database.ts';
 export * from './event/append-event.ts';
 export * from './event/list-events.ts';
+export { Housekeeper, type HousekeepingReport, type Retention } from './housekeeping.ts';
 export * from './idempotency/begin-idempotent.ts';
 export { type ClaimedMessage, claimLane } from './ingress/claim-lane.ts';
 export { type DueLanes, dueLanes, type Lane } from './ingress/due-lanes.ts';
