@@ -14,6 +14,8 @@ export interface PoolView {
 	readonly spec: PoolSpec;
 	readonly image: ImageRevision;
 	readonly quotas: Quotas;
+	/** Rises whenever a secret of the tenant changes. */
+	readonly secretsEpoch: number;
 }
 
 export interface WrittenCheckpoint {

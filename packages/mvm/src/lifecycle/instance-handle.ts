@@ -1,6 +1,7 @@
 // What the daemon holds in memory for one instance: its row, its link, its running operation, and who keeps it awake.
 // Only Lifecycle touches it; every field but the row is lost with the daemon and rebuilt by recovery.
 import type { InstanceId } from '@mvm/protocol';
+import type { ActivitySignals } from '../domain/inhibitors.ts';
 import type { OperationKind, OperationStep } from '../domain/operation.ts';
 import type { Link } from '../ports/link.ts';
 import type { InstanceRow } from '../state/index.ts';
@@ -35,6 +36,8 @@ export class InstanceHandle {
 	/** Messages handed over since the last checkpoint. */
 	takenSinceCheckpoint = 0;
 	lastCheckpointAtMs: number | undefined;
+	/** The guest's last word on its activity, and when it was said. */
+	guestSays: { readonly atMs: number; readonly signals: Partial<ActivitySignals> } | undefined;
 	/** Why policy did not put it to sleep at its last look. */
 	deferredBy: readonly string[] = [];
 	readonly #holds = new Map<HoldReason, number>();

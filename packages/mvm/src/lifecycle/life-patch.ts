@@ -1,16 +1,15 @@
 // From events to columns: the state machine's part of an instance row.
 import { MvmError } from '@mvm/protocol';
-import { advance, type InstanceEvent } from '../domain/instance-state.ts';
+import { advance, type InstanceEvent, type InstanceLife } from '../domain/instance-state.ts';
 import type { InstancePatch, InstanceRow } from '../state/index.ts';
 
 /** The columns that the state machine owns, after the events. Throws ILLEGAL_TRANSITION: the table has the last word. */
 export function lifePatch(row: InstanceRow, events: readonly InstanceEvent[], nowMs: number): InstancePatch {
-	// The row's incarnation was raised at the claim; the machine wants to see it rise with the event that proves it.
-	let life = { state: row.state, incarnation: 0, hibernated: row.hibernated };
+	let life: InstanceLife = { state: row.state, incarnation: row.incarnation, hibernated: row.hibernated };
 	for (const event of events) {
 		const step = advance(life, event);
 		if (!step.ok) throw new MvmError('ILLEGAL_TRANSITION', step.reason, { details: { state: life.state, event: event.kind } });
-		life = { ...step.next, incarnation: 0 };
+		life = step.next;
 	}
 	if (life.state === row.state && life.hibernated === row.hibernated && events.length === 0) return {};
 	const now = new Date(nowMs);

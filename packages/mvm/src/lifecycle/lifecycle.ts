@@ -3,7 +3,7 @@
 import type { Duplex } from 'node:stream';
 import { type InstanceId, MvmError, newInstanceId, type PoolId, type TenantId, type WakeOutcome } from '@mvm/protocol';
 import type { InstanceEvent } from '../domain/instance-state.ts';
-import { admit, usageOf } from '../domain/quota.ts';
+import { admit, type QuotaRequest, usageOf } from '../domain/quota.ts';
 import {
 	createInstance,
 	getInstance,
@@ -78,13 +78,17 @@ export class Lifecycle {
 	/** Loads all rows at start. */
 	async load(): Promise<readonly InstanceHandle[]> {
 		const rows = await this.deps.db.asSystem((tx) => listInstances(tx));
-		return rows.map((row) => this.#remember(row));
+		const handles = rows.map((row) => this.#remember(row));
+		// Quotas count from the first moment on; an instance whose pool cannot be read counts nothing and is reported by its wake.
+		await Promise.all(handles.map((handle) => this.#pool(handle).catch(() => undefined)));
+		return handles;
 	}
 
 	/** Makes a new instance of a pool: a row, and the host side of it. Ends in `ready`. */
 	async create(input: { readonly tenantId: TenantId; readonly poolId: PoolId }, options: OperationOptions): Promise<InstanceRow> {
 		const pool = await this.deps.poolOf(input.tenantId, input.poolId);
 		const id = newInstanceId(this.deps.random(8));
+		this.#admit(input.tenantId, pool, { kind: 'create', pool: input.poolId, dataDiskMib: pool.spec.dataDiskMib });
 		const row = await this.deps.db.asTenant(input.tenantId, (tx) => createInstance(tx, { id, ...input }));
 		const handle = this.#remember(row);
 		await this.#runner.begin(handle, 'create', options, 0, async (ctx) => {
@@ -112,7 +116,12 @@ export class Lifecycle {
 			if (entered !== undefined) return entered.joined;
 			const pool = await this.#pool(handle);
 			if (handle.operation !== undefined || handle.isServing) continue;
-			this.#admit(handle, pool);
+			const { vcpus, memMib } = pool.spec;
+			this.#admit(
+				handle.row.tenantId,
+				pool,
+				handle.row.state === 'warm' ? { kind: 'thaw', vcpus } : { kind: 'start', vcpus, memMib },
+			);
 			const outcome = await joinResult<WakeOutcome>(this.#wakeOnce(handle, pool, options), options.signal);
 			return { ...outcome, totalMs: this.#since(started) };
 		}
@@ -305,28 +314,26 @@ export class Lifecycle {
 	}
 
 	/** The one commit point of quotas: nothing awaits between this look and the claim that makes it true. */
-	#admit(handle: InstanceHandle, pool: PoolView): void {
-		const mine = this.handles.filter((h) => h.row.tenantId === handle.row.tenantId);
-		const items = mine.map((h) => ({
-			pool: h.row.poolId,
-			state: h.row.state,
-			isComingUp: h.operation?.kind === 'start' || h.operation?.kind === 'wake',
-			vcpus: h.size?.vcpus ?? 0,
-			memMib: h.size?.memMib ?? 0,
-			dataDiskMib: h.size?.dataDiskMib ?? 0,
-		}));
-		const { vcpus, memMib } = pool.spec;
-		const request =
-			handle.row.state === 'warm' ? ({ kind: 'thaw', vcpus } as const) : ({ kind: 'start', vcpus, memMib } as const);
+	#admit(tenantId: TenantId, pool: PoolView, request: QuotaRequest): void {
+		const items = this.handles
+			.filter((h) => h.row.tenantId === tenantId)
+			.map((h) => ({
+				pool: h.row.poolId,
+				state: h.row.state,
+				isComingUp: h.operation?.kind === 'start' || h.operation?.kind === 'wake',
+				vcpus: h.size?.vcpus ?? 0,
+				memMib: h.size?.memMib ?? 0,
+				dataDiskMib: h.size?.dataDiskMib ?? 0,
+			}));
 		const answer = admit(pool.quotas, usageOf(items, 0), request);
 		if (answer.admitted) return;
-		throw new MvmError('QUOTA_EXCEEDED', `tenant ${handle.row.tenantId} is over quota: ${answer.message}`, {
+		throw new MvmError('QUOTA_EXCEEDED', `tenant ${tenantId} is over quota: ${answer.message}`, {
 			details: { excess: answer.excess },
 		});
 	}
 
 	#wakeOnce(handle: InstanceHandle, pool: PoolView, options: OperationOptions): Promise<WakeOutcome> {
-		const kind = handle.row.state === 'ready' || handle.row.state === 'stopped' ? 'start' : 'wake';
+		const kind = ['created', 'ready', 'stopped'].includes(handle.row.state) ? 'start' : 'wake';
 		const started = this.deps.clock.monotonic();
 		return this.#runner.begin<WakeOutcome>(handle, kind, options, 1, async (ctx) => {
 			const hasMemory = handle.row.state === 'warm' || handle.row.hibernated;
@@ -334,12 +341,15 @@ export class Lifecycle {
 			let events: readonly InstanceEvent[] = [];
 			let patch: InstancePatch;
 			let outcome: WakeOutcome['outcome'];
-			if (hasMemory && (await this.#thawOrEnd(handle, pool, ctx))) {
+			const thawed = hasMemory ? await this.#thawOrEnd(handle, pool, ctx) : undefined;
+			if (thawed !== undefined) {
 				outcome = 'resumed';
 				events = [{ kind: wasHibernated ? 'woken' : 'thawed', incarnation: ctx.incarnation }];
-				patch = {};
+				patch = { secretsEpoch: thawed.secretsEpoch };
 			} else {
 				if (hasMemory) events = [{ kind: 'died' }];
+				// A create that failed after its row was written left it here: it has an image by now.
+				if (handle.row.state === 'created') events = [{ kind: 'image_resolved' }];
 				const booted = await bootInstance(this.deps, handle, pool, ctx);
 				outcome = 'cold-boot';
 				events = [...events, { kind: 'booted', incarnation: ctx.incarnation }];
@@ -361,17 +371,16 @@ export class Lifecycle {
 		});
 	}
 
-	/** True when the frozen tree runs again; false when it could not and was ended, so that a cold boot may follow. */
-	async #thawOrEnd(handle: InstanceHandle, pool: PoolView, ctx: OperationContext): Promise<boolean> {
+	/** The frozen tree runs again; undefined when it could not and was ended, so that a cold boot may follow. */
+	async #thawOrEnd(handle: InstanceHandle, pool: PoolView, ctx: OperationContext): Promise<{ secretsEpoch: number } | undefined> {
 		try {
-			await thawInstance(this.deps, handle, pool, ctx);
-			return true;
+			return await thawInstance(this.deps, handle, pool, ctx);
 		} catch (error) {
 			ctx.signal.throwIfAborted();
 			ctx.log.warn({ err: error }, 'memory could not be resumed, booting cold');
 			await this.deps.runtime.stop({ instanceId: handle.id, graceMs: 0 }, { signal: ctx.signal });
 			await ctx.raiseIncarnation();
-			return false;
+			return undefined;
 		}
 	}
 

@@ -99,7 +99,10 @@ async function recoverOne(
 	let memoryKept = true;
 	for (const effect of plan.effects) memoryKept = (await applyEffect(lifecycle, handle, effect)) && memoryKept;
 	const events = memoryKept ? plan.events : plan.events.map((e) => (e.kind === 'slept' ? { ...e, hibernated: false } : e));
-	const patch = lifePatch(row, events, deps.clock.now());
+	const patch = {
+		...lifePatch(row, events, deps.clock.now()),
+		...(plan.incarnation > row.incarnation ? { incarnation: plan.incarnation } : {}),
+	};
 	if (journal !== undefined) {
 		const finished = await deps.db.asSystem((tx) =>
 			finishOperation(tx, {
@@ -167,15 +170,11 @@ async function openLink(lifecycle: Lifecycle, handle: InstanceHandle, incarnatio
 		{ instanceId: handle.id, dataDiskMib: spec.dataDiskMib },
 		{ signal: AbortSignal.timeout(EFFECT_MS) },
 	);
-	const identity = (life: number): { incarnation: number; token: string } => ({
-		incarnation: life,
-		token: deps.tokenFor(handle.id, life),
-	});
 	handle.link = await deps.links.open({
 		instanceId: handle.id,
 		linkDir: prepared.linkDir,
-		identity: identity(incarnation),
-		previous: identity(incarnation - 1),
+		identity: { incarnation, token: deps.tokenFor(handle.id, incarnation) },
+		wasIssued: (identity) => identity.token === deps.tokenFor(handle.id, identity.incarnation),
 		handlers: deps.handlers,
 	});
 }

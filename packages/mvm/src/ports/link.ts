@@ -51,8 +51,11 @@ export interface LinkHost {
 		instanceId: InstanceId;
 		linkDir: string;
 		identity: LinkIdentity;
-		/** The identity before, when a crash fell between a thaw and its PostRestore: such a guest is `stale`, not refused. */
-		previous?: LinkIdentity;
+		/**
+		 * Set after a daemon restart: a guest with an earlier identity for which this says true is `stale`, not refused, until
+		 * the first `acknowledged()`. The host runs one tree per instance, so it is that tree.
+		 */
+		wasIssued?: (identity: LinkIdentity) => boolean;
 		handlers: ReadonlyMap<number, DialHandler>;
 	}): Promise<Link>;
 }

@@ -17,7 +17,11 @@ export async function thawInstance(
 	const { signal } = ctx;
 	const { link } = handle;
 	if (link === undefined) throw new MvmError('LINK_DOWN', `no link is open for ${handle.id}`);
-	const secretsEpoch = await ctx.step('secrets', () => deliverSecrets(deps, handle.id, pool, signal), { journal: false });
+	// Its secrets folder lived on with it; only a change since then has to be written.
+	const secretsEpoch =
+		pool.secretsEpoch === handle.row.secretsEpoch
+			? pool.secretsEpoch
+			: await ctx.step('secrets', () => deliverSecrets(deps, handle.id, pool, signal), { journal: false });
 	const identity = { incarnation: ctx.incarnation, token: deps.tokenFor(handle.id, ctx.incarnation) };
 	link.expect(identity);
 	await ctx.step('thaw', () => deps.runtime.thaw({ instanceId: handle.id, incarnation: ctx.incarnation }, { signal }), {

@@ -7,6 +7,8 @@ import type { InstanceRow } from './row.ts';
 export interface InstancePatch {
 	readonly state?: InstanceRow['state'];
 	readonly hibernated?: boolean;
+	/** Only recovery writes it outside of a claim, and only upwards. */
+	readonly incarnation?: number;
 	readonly slot?: number | null;
 	readonly image?: string;
 	readonly conditions?: readonly Condition[];
@@ -24,6 +26,7 @@ export interface InstancePatch {
 const COLUMNS = {
 	state: 'state',
 	hibernated: 'hibernated',
+	incarnation: 'incarnation',
 	slot: 'slot',
 	image: 'image',
 	conditions: 'conditions',

@@ -22,14 +22,14 @@ type StreamKind = LinkHello['stream'];
 
 export function makeHttp2UnixLinkHost(deps: { readonly clock: Clock; readonly log: Logger }): LinkHost {
 	return {
-		async open({ instanceId, linkDir, identity, previous, handlers }) {
+		async open({ instanceId, linkDir, identity, wasIssued, handlers }) {
 			const servers: Server[] = [];
 			const sockets = new Set<Socket>();
 			const stopListening = async (): Promise<void> => {
 				for (const socket of sockets) socket.destroy();
 				await Promise.all(servers.map((server) => new Promise<void>((done) => server.close(() => done()))));
 			};
-			const link = new Http2Link({ instanceId, identity, previous, handlers, ...deps, stopListening });
+			const link = new Http2Link({ instanceId, identity, wasIssued, handlers, ...deps, stopListening });
 			const greet = (kind: StreamKind) => {
 				let greeting = 0;
 				return async (socket: Socket): Promise<void> => {

@@ -34,7 +34,7 @@ interface Connection<S> {
 export interface Http2LinkInput {
 	readonly instanceId: InstanceId;
 	readonly identity: LinkIdentity;
-	readonly previous?: LinkIdentity | undefined;
+	readonly wasIssued?: ((identity: LinkIdentity) => boolean) | undefined;
 	readonly handlers: ReadonlyMap<number, DialHandler>;
 	readonly clock: Clock;
 	readonly log: Logger;
@@ -51,13 +51,13 @@ export class Http2Link implements Link {
 	#toHost: Connection<ServerHttp2Session> | undefined;
 	#announced: LinkState = 'down';
 	#isClosed = false;
+	#isAcknowledged = false;
 	readonly #waiters = new Set<() => void>();
 
 	constructor(input: Http2LinkInput) {
 		this.instanceId = input.instanceId;
 		this.#input = input;
 		this.#expected = input.identity;
-		this.#previous = input.previous;
 	}
 
 	get state(): LinkState {
@@ -138,6 +138,7 @@ export class Http2Link implements Link {
 	}
 
 	acknowledged(): void {
+		this.#isAcknowledged = true;
 		this.#previous = undefined;
 		for (const connection of [this.#toGuest, this.#toHost]) if (connection !== undefined) connection.isStale = false;
 		this.#changed('the guest took its new incarnation');
@@ -156,8 +157,14 @@ export class Http2Link implements Link {
 	/** Says why a hello is refused, or nothing when it is this instance's current or previous life. */
 	refusal(hello: LinkHello): string | undefined {
 		if (this.#isClosed) return 'closed';
-		if (isIdentity(hello, this.#expected) || isIdentity(hello, this.#previous)) return undefined;
+		if (isIdentity(hello, this.#expected) || isIdentity(hello, this.#previous) || this.#isEarlierLife(hello)) return undefined;
 		return hello.incarnation < this.#expected.incarnation ? 'stale incarnation' : 'unknown identity';
+	}
+
+	/** After a daemon restart only: which life the surviving guest last heard of is not known, but that it was told by us is. */
+	#isEarlierLife(hello: LinkHello): boolean {
+		const { wasIssued } = this.#input;
+		return wasIssued !== undefined && !this.#isAcknowledged && hello.incarnation < this.#expected.incarnation && wasIssued(hello);
 	}
 
 	/** Runs HTTP/2 on a stream whose hello was accepted; replaces the connection of the same kind. */

@@ -1,0 +1,31 @@
+// Who runs the platform in these folders: a pid with its start time, so that a reused pid is never signalled.
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+
+/** Written by `mvm up` once its folders exist. */
+export function writeSupervisorPid(path: string): void {
+	writeFileSync(path, JSON.stringify({ pid: process.pid, start_ticks: startTicks(process.pid) }), { mode: 0o600 });
+}
+
+export function removeSupervisorPid(path: string): void {
+	rmSync(path, { force: true });
+}
+
+/** The supervisor's pid when it lives. */
+export function readSupervisorPid(path: string): number | undefined {
+	try {
+		const { pid, start_ticks: ticks } = JSON.parse(readFileSync(path, 'utf8')) as { pid: number; start_ticks: number };
+		return startTicks(pid) === ticks ? pid : undefined;
+	} catch {
+		return undefined; // no file: nobody is up
+	}
+}
+
+/** Field 22 of /proc/PID/stat (proc(5)); undefined when there is no such process. */
+function startTicks(pid: number): number | undefined {
+	try {
+		const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+		return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+	} catch {
+		return undefined;
+	}
+}

@@ -1,0 +1,2 @@
+// The door of the reconciler.
+export { Reconciler, type ReconcilerDeps } from './reconciler.ts';
