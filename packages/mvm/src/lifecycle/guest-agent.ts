@@ -66,6 +66,12 @@ export class GuestAgent {
 		return this.#ask({ kind: 'SupervisorStatus' }, 'SupervisorStatus', options);
 	}
 
+	/** The credential that the edge needs to speak to the workload; undefined when it has none. Never logged, never shown. */
+	async workloadToken(options: CallOptions): Promise<string | undefined> {
+		const { token } = await this.#ask({ kind: 'WorkloadToken' }, 'WorkloadToken', options);
+		return token ?? undefined;
+	}
+
 	/** A raw byte stream to 127.0.0.1:port inside the instance; the caller owns it. */
 	async forward(port: number, options: CallOptions): Promise<Duplex> {
 		const stream = await this.#link.dial(AGENT_PORT, options);

@@ -1,12 +1,12 @@
 // mvm-daemon: the unprivileged half that serves. Started by `mvm up` or a service manager. SIGTERM ends it and leaves the
 // sandboxes alive for the next one to adopt; SIGINT puts every instance to rest first.
 import { enableCompileCache } from 'node:module';
-import { makeLogger } from '../platform/logger.ts';
 import { parseConfig } from '../platform/config.ts';
+import { makeLogger } from '../platform/logger.ts';
 import { resolvePaths } from '../platform/paths.ts';
 import { parseDaemonFlags } from './daemon-flags.ts';
-import { runDaemon } from './run-daemon.ts';
 import { readConfig } from './read-config.ts';
+import { runDaemon } from './run-daemon.ts';
 
 enableCompileCache();
 const flags = parseDaemonFlags(process.argv.slice(2));

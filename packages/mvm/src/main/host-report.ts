@@ -46,7 +46,14 @@ export async function hostInfo(deps: Deps, { signal }: Options): Promise<HostInf
 	};
 }
 
-function driverView({ driver, isolation, freeze, snapshot, bridgeNetwork, conditions }: RuntimeCapabilities): HostInfo['drivers'][number] {
+function driverView({
+	driver,
+	isolation,
+	freeze,
+	snapshot,
+	bridgeNetwork,
+	conditions,
+}: RuntimeCapabilities): HostInfo['drivers'][number] {
 	return { driver, isolation, freeze, snapshot, bridgeNetwork, conditions: [...conditions] };
 }
 
@@ -54,7 +61,11 @@ export async function doctorReport(deps: Deps, { signal }: Options): Promise<Doc
 	const [missing, capabilities] = await Promise.all([deps.notReady(), deps.runtime.capabilities({ signal })]);
 	const ready = { name: 'platform', level: missing.length === 0 ? ('ok' as const) : ('fail' as const) };
 	const checks: DoctorReport['checks'] = [
-		{ ...ready, message: missing.length === 0 ? 'store, host daemon and edge answer' : `not ready: ${missing.join(', ')}`, fix: null },
+		{
+			...ready,
+			message: missing.length === 0 ? 'store, host daemon and edge answer' : `not ready: ${missing.join(', ')}`,
+			fix: null,
+		},
 		{
 			name: `driver ${capabilities.driver}`,
 			level: 'ok',
@@ -69,7 +80,12 @@ export async function doctorReport(deps: Deps, { signal }: Options): Promise<Doc
 		})),
 		swapBytes() > 0
 			? { name: 'swap', level: 'ok', message: `${Math.round(swapBytes() / 1_048_576)} MiB`, fix: null }
-			: { name: 'swap', level: 'warn', message: 'none: sleeping instances resume cold', fix: 'set swap.size_mib in mvm.toml and run mvm up as root' },
+			: {
+					name: 'swap',
+					level: 'warn',
+					message: 'none: sleeping instances resume cold',
+					fix: 'set swap.size_mib in mvm.toml and run mvm up as root',
+				},
 	];
 	return { ok: checks.every((c) => c.level !== 'fail'), checks };
 }

@@ -1,14 +1,21 @@
 // Composes the daemon from its services and runs it until it is told to end. The only place where they meet; each gets just
 // what its own deps name. Order of start: store, host daemon, recovery, delivery, reconciler, edge; the end is the reverse.
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
-import { type InstanceId, isMvmError, MvmError, type TenantId } from '@mvm/protocol';
+import { isMvmError, parseCheckpointId, type TenantId } from '@mvm/protocol';
 import { DirectoryBlobs } from '../drivers/blobs/directory/directory-blobs.ts';
 import { systemClock as clock } from '../drivers/clock/system.ts';
 import { makeHttp2UnixLinkHost } from '../drivers/link/http2-unix/link-host.ts';
 import { makeHostdClient } from '../drivers/runtime/hostd-client/client.ts';
-import { type Edge, HoldCounter, makeAuthenticate, makeHandlers, startEdge, storedEvents, storedIdempotency } from '../edge/index.ts';
+import {
+	type Edge,
+	HoldCounter,
+	makeAuthenticate,
+	makeHandlers,
+	startEdge,
+	storedEvents,
+	storedIdempotency,
+} from '../edge/index.ts';
 import { Acceptor, channelsOf, Delivery, onCheckpointed, onRolledBack, shortCache } from '../ingress/index.ts';
 import { GuestAgent, inhibitorsNow, Lifecycle, recoverAll } from '../lifecycle/index.ts';
 import { Orchestrator } from '../orchestrator/index.ts';
@@ -17,7 +24,7 @@ import type { Logger } from '../platform/logger.ts';
 import { makeMetrics } from '../platform/metrics.ts';
 import type { Paths } from '../platform/paths.ts';
 import type { DialHandler } from '../ports/link.ts';
-import type { Runtime } from '../ports/runtime.ts';
+import type { Runtime, RuntimeCapabilities } from '../ports/runtime.ts';
 import { Reconciler } from '../reconciler/index.ts';
 import {
 	appendAudit,
@@ -31,7 +38,9 @@ import {
 	openMasterKey,
 	readSecret,
 } from '../state/index.ts';
+import { checkpointView, verifiedView } from './checkpoint-view.ts';
 import { readDesired } from './desired.ts';
+import { keepGauges } from './gauges.ts';
 import { addGuestHandlers } from './guest-streams.ts';
 import { doctorReport, hostInfo } from './host-report.ts';
 import { InFlight } from './in-flight.ts';
@@ -41,7 +50,6 @@ import { instanceSide } from './reconcile-with-lifecycle.ts';
 import { Recorder } from './recorder.ts';
 import { restAll } from './rest-all.ts';
 import { openStore } from './store.ts';
-import { checkpointView } from './checkpoint-view.ts';
 
 export interface DaemonInput {
 	readonly paths: Paths;
@@ -55,7 +63,6 @@ const HOSTD_WAIT_MS = 60_000;
 const LINK_TIMEOUT_MS = 30_000;
 const ANSWER_DEADLINE_MS = 120_000;
 const STOP_MS = 30_000;
-const GAUGE_MS = 5_000;
 
 /** Serves until `ended` resolves; `rest` puts every instance to rest before the end. */
 export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 'rest'>): Promise<void> {
@@ -167,7 +174,16 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 			await appendEvent(tx, { tenantId, poolId, instanceId, kind, detail, traceId });
 			if (kind !== 'ingress.dead') return;
 			const target = `message/${message.id}`;
-			await appendAudit(tx, { tenantId, at: new Date(clock.now()), actor: 'platform', action: kind, target, outcome: 'failed', detail, traceId });
+			await appendAudit(tx, {
+				tenantId,
+				at: new Date(clock.now()),
+				actor: 'platform',
+				action: kind,
+				target,
+				outcome: 'failed',
+				detail,
+				traceId,
+			});
 		},
 		onOutcome: (outcome, attempt) => {
 			metrics.deliveries.inc({ outcome });
@@ -210,7 +226,13 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 		{
 			clock,
 			log,
-			authenticate: makeAuthenticate({ findKey: shortCachedKeys(db), clock }),
+			authenticate: makeAuthenticate({
+				clock,
+				findKey: async (id) => {
+					const row = await db.asSystem((tx) => findApiKey(tx, id));
+					return row === undefined ? undefined : { ...row, isRevoked: row.revokedAt !== null };
+				},
+			}),
 			metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
 			notReady,
 			ingress: {
@@ -250,7 +272,10 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 					images: runtime,
 					observe: async (id, { signal }) => {
 						const handle = await lifecycle.handle(id);
-						return { runtime: await runtime.inspect(id, { signal }), inhibitors: [...inhibitorsNow(handle, clock.now()), ...handle.deferredBy] };
+						return {
+							runtime: await runtime.inspect(id, { signal }),
+							inhibitors: [...inhibitorsNow(handle, clock.now()), ...handle.deferredBy],
+						};
 					},
 					supervisor: async (id, { signal }) => {
 						const { link } = await lifecycle.handle(id);
@@ -259,7 +284,8 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 					logs: (what, { signal }) => runtime.logs(what, { signal }),
 					checkpoints: {
 						list: async (tx, id) => (await listCheckpoints(tx, id)).map(checkpointView),
-						verify: (tenantId, id, { signal }) => verifyCheckpoint(tenantId, id, signal),
+						verify: (tenantId, id, options) =>
+							verifiedView({ db, checkpoints }, { tenantId, id: parseCheckpointId(id) }, options),
 					},
 					dropBlobs: (tenant) => blobs.dropTenant(tenant),
 					changed: () => reconciler.invalidate(),
@@ -274,8 +300,7 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 	await delivery.start({ recover: true });
 	stack.defer(() => delivery.stop({ signal: AbortSignal.timeout(STOP_MS) }));
 	reconciler.poke();
-	const stopGauges = keepGauges(lifecycle, metrics);
-	stack.defer(stopGauges);
+	stack.defer(keepGauges(lifecycle, metrics, db));
 	log.info({ listen: opened.address, admin: paths.adminSocket }, 'daemon serves');
 	ending = await ended;
 	log.info({ ending }, 'daemon ends');
@@ -285,8 +310,18 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 		await reconciler.stop();
 		await restAll(lifecycle, newTraceId());
 	}
+}
 
-	async function verifyCheckpoint(tenantId: TenantId | undefined, id: string, signal: AbortSignal): ReturnType<typeof verify> {
-		return verify({ db, checkpoints }, tenantId, id, signal);
+/** hostd may come up later than the daemon, or be restarting. Throws HOSTD_UNAVAILABLE. */
+async function waitForHostd(runtime: Runtime, log: Logger): Promise<RuntimeCapabilities> {
+	const deadline = clock.monotonic() + HOSTD_WAIT_MS;
+	for (;;) {
+		try {
+			return await runtime.capabilities({ signal: AbortSignal.timeout(5_000) });
+		} catch (error) {
+			if (clock.monotonic() > deadline) throw error;
+			log.debug({ err: error }, 'waiting for the host daemon');
+			await clock.sleep(50, { signal: AbortSignal.timeout(HOSTD_WAIT_MS) });
+		}
 	}
 }

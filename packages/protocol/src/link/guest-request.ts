@@ -25,6 +25,8 @@ const GUEST_REQUESTS = {
 		reseed: z._default(z.string(), ''),
 	}),
 	SupervisorStatus: bare,
+	/** Asks for the credential of the workload's own interface; answered only on the host's link. */
+	WorkloadToken: bare,
 } as const;
 
 export type GuestRequest = Message<typeof GUEST_REQUESTS>;

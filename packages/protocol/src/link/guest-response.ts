@@ -26,6 +26,8 @@ const GUEST_RESPONSES = {
 	ForwardReady: bare,
 	PostRestoreAck: z.object({ success: z.boolean(), detail }),
 	SupervisorStatus: SupervisorStatusSchema,
+	/** The credential of the running workload's own interface; null when it has none. */
+	WorkloadToken: z.object({ token: z._default(z.nullable(z.string()), null) }),
 } as const;
 
 export type GuestResponse = Message<typeof GUEST_RESPONSES>;

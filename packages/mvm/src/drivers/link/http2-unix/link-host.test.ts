@@ -45,7 +45,8 @@ afterEach(async () => {
 });
 
 async function open(identity = one, previous?: typeof one): Promise<Link> {
-	const link = await host.open({ instanceId, linkDir: dir, identity, handlers, ...(previous ? { previous } : {}) });
+	const wasIssued = (given: typeof one): boolean => given.incarnation === previous?.incarnation && given.token === previous.token;
+	const link = await host.open({ instanceId, linkDir: dir, identity, handlers, ...(previous ? { wasIssued } : {}) });
 	cleanup.push(() => link.close());
 	return link;
 }
@@ -237,7 +238,7 @@ test('garbage after the hello, or a flood of streams, costs the guest its own li
 	expect(await link.until(['up'], soon())).toBe('up');
 }, 20_000);
 
-test('a second daemon replaces the sockets and the guest comes back; a stale guest is known by the previous identity', async () => {
+test('a second daemon replaces the sockets and the guest comes back; a guest of an earlier life is stale', async () => {
 	const first = await open();
 	await guest();
 	await first.until(['up'], soon());
