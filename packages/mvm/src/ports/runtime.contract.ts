@@ -16,7 +16,7 @@ export interface RuntimeHarness extends AsyncDisposable {
 	restart(): Promise<void>;
 }
 
-export type ContractPart = 'users' | 'limits' | 'disk limit' | 'memory snapshot' | 'data';
+export type ContractPart = 'users' | 'limits' | 'disk limit' | 'memory snapshot';
 
 export interface ContractOptions {
 	readonly harness: () => Promise<RuntimeHarness>;
@@ -148,7 +148,7 @@ export function runtimeContract(name: string, options: ContractOptions): void {
 				});
 			});
 
-			part('data', 'freezes the whole tree, also repeatedly, and thaws it', async () => {
+			it('freezes the whole tree, also repeatedly, and thaws it', async () => {
 				const { id, link } = await start();
 				void link.sh('while :; do echo x >> /data/ticks; done').catch(() => {});
 				await until(id, (o) => (o?.tasks ?? 0) >= 3);
@@ -372,7 +372,7 @@ export function runtimeContract(name: string, options: ContractOptions): void {
 				expect((await link.run(['cat', '/data/note'])).out).toBe('kept\n');
 			});
 
-			part('data', 'reads and refuses what is planted, without following anything', async () => {
+			it('reads and refuses what is planted, without following anything', async () => {
 				const { id, link } = await start();
 				await link.sh(
 					'cd /data && echo real > file && ln -s /etc/shadow link && ln -s / root && mkfifo pipe && mkdir -p deep/er',
@@ -390,7 +390,7 @@ export function runtimeContract(name: string, options: ContractOptions): void {
 				expect([...refused].map((r) => r.path).sort()).toEqual(['pipe', 'socket']);
 			});
 
-			part('data', 'puts a walk back into another instance as it was', async () => {
+			it('puts a walk back into another instance as it was', async () => {
 				const from = await start();
 				await from.link.sh(
 					'cd /data && mkdir -m 750 d && head -c 3000000 /dev/urandom > d/big && chmod 640 d/big && ln -s d/big l && sha256sum d/big > sum',
@@ -413,7 +413,7 @@ export function runtimeContract(name: string, options: ContractOptions): void {
 				).toMatchObject({ code: 0 });
 			});
 
-			part('data', 'leaves the old data alone when a restore breaks off', async () => {
+			it('leaves the old data alone when a restore breaks off', async () => {
 				const { id, link } = await start();
 				await link.sh('echo old > /data/note');
 				await harness.runtime().stop({ instanceId: id, graceMs: 5000 }, call());

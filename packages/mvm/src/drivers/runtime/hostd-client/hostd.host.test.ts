@@ -17,7 +17,7 @@ beforeAll(() => {
 afterAll(() => folders.remove());
 
 runtimeContract('process driver through hostd', {
-	skips: { data: 'the walk of /data is not part of this build' },
+	skips: {},
 	harness: async (): Promise<RuntimeHarness> => {
 		const hostd = new HostdProcess({ folders });
 		let client = await hostd.start();

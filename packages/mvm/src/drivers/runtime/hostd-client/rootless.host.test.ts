@@ -32,7 +32,6 @@ runtimeContract('process driver without root', {
 		limits: 'no control groups',
 		'disk limit': 'no loop devices',
 		'memory snapshot': 'no right to page out',
-		data: 'the walk of /data is not part of this build',
 	},
 	harness: async (): Promise<RuntimeHarness> => {
 		const hostd = hostdAsUser();

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { MvmError } from '@mvm/protocol';
 import type { Clock } from '../../../ports/clock.ts';
 import type { CgroupMounts, V1Controller } from './cgroup-mounts.ts';
+import type { MemoryGroup } from './hibernate-memory.ts';
 import { isDead, readStat } from './process-table.ts';
 
 const MIB = 1024 * 1024;
@@ -19,15 +20,8 @@ export interface CgroupLimits {
 	readonly vcpus: number;
 }
 
-/** Where one instance's memory is accounted; what `hibernate` needs to page it out. */
-export interface MemoryGroup {
-	readonly version: 1 | 2;
-	readonly path: string;
-}
-
+/** Counters beside memory, which hibernate-memory.ts reads. */
 export interface CgroupUsage {
-	readonly chargedBytes: number;
-	readonly swapBytes: number;
 	readonly oomKills: number;
 	readonly cpuMs: number;
 	readonly tasks: number;
@@ -182,26 +176,9 @@ export class Cgroup {
 
 	usage(): CgroupUsage {
 		const memory = directory(this.#layout, 'memory', this.#name);
-		const cpuMs = this.#cpuMs();
-		const tasks = this.#tasks();
-		if (memory === undefined) return { chargedBytes: 0, swapBytes: 0, oomKills: 0, cpuMs, tasks };
-		const number = (file: string): number => Number((readOr(join(memory.path, file)) ?? '0').trim());
-		if (memory.version === 2)
-			return {
-				chargedBytes: number('memory.current'),
-				swapBytes: number('memory.swap.current'),
-				oomKills: keyed(join(memory.path, 'memory.events'), 'oom_kill'),
-				cpuMs,
-				tasks,
-			};
-		const charged = number('memory.usage_in_bytes');
-		return {
-			chargedBytes: charged,
-			swapBytes: keyed(join(memory.path, 'memory.stat'), 'swap'),
-			oomKills: keyed(join(memory.path, 'memory.oom_control'), 'oom_kill'),
-			cpuMs,
-			tasks,
-		};
+		const events =
+			memory === undefined ? undefined : join(memory.path, memory.version === 2 ? 'memory.events' : 'memory.oom_control');
+		return { oomKills: events === undefined ? 0 : keyed(events, 'oom_kill'), cpuMs: this.#cpuMs(), tasks: this.#tasks() };
 	}
 
 	/** v2 only (on v1 the page-out itself raises swappiness): whether memory may move to swap now. */

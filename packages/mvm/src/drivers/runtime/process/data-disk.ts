@@ -2,7 +2,9 @@
 // and the guest's files are not the host's; otherwise a plain folder. Called by the process driver; survives hostd restarts.
 import { chmodSync, chownSync, closeSync, existsSync, ftruncateSync, mkdirSync, openSync, renameSync } from 'node:fs';
 import { rm, statfs } from 'node:fs/promises';
-import { isMountPoint } from './mounts.ts';
+import type { Clock } from '../../../ports/clock.ts';
+import { recoverReplacedData } from './data-restore.ts';
+import { isMountPoint, unmount } from './mounts.ts';
 import type { SlotPaths } from './paths.ts';
 import { runTool } from './run-tool.ts';
 import type { UidRange } from './uids.ts';
@@ -25,11 +27,12 @@ export interface DataDisk {
 }
 
 /** A disk driver; `loop` false makes plain folders. */
-export function makeDataDisk(options: { readonly loop: boolean }): DataDisk {
+export function makeDataDisk(clock: Clock, options: { readonly loop: boolean }): DataDisk {
 	return {
 		async ensure(paths, { mib, range, signal }) {
 			mkdirSync(paths.disk, { recursive: true, mode: 0o711 });
 			if ((options.loop && mib > 0) || existsSync(paths.diskImage)) await mountImage(paths, { mib, range, signal });
+			await recoverReplacedData(paths);
 			const fresh = !existsSync(paths.data);
 			if (fresh) makeDataFolder(paths.data, range);
 			return { fresh };
@@ -40,7 +43,7 @@ export function makeDataDisk(options: { readonly loop: boolean }): DataDisk {
 			return (blocks - bfree) * bsize;
 		},
 		async erase(paths, { signal }) {
-			if (isMountPoint(paths.disk)) await runTool(['umount', paths.disk], { signal });
+			await unmount(clock, paths.disk, { signal });
 			await rm(paths.root, { recursive: true, force: true, maxRetries: 3 });
 		},
 	};

@@ -1,11 +1,11 @@
 // Walks and replaces an instance's `/data`. Only while nothing in it moves; the lock is held for as long as the stream lasts.
-import { existsSync, renameSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { type InstanceId, MvmError } from '@mvm/protocol';
 import type { DataEntry, RefusedEntry } from '../../../ports/runtime.ts';
+import { refuseErasing } from './boot.ts';
 import { makeDataFolder } from './data-disk.ts';
+import { replaceData } from './data-restore.ts';
+import { walkData } from './data-walk.ts';
 import { type ProcessHost, pathsOf } from './host.ts';
-import { walkData, restoreData as writeEntries } from './pending.ts';
 import type { SlotRecord } from './slots.ts';
 
 type Options = { readonly signal: AbortSignal };
@@ -21,6 +21,7 @@ export function checkpointInstance(
 	async function* entries(): AsyncGenerator<DataEntry> {
 		using _turn = await host.locks.hold(id, { signal });
 		const record = host.slots.get(id);
+		refuseErasing(record);
 		requireQuiet(host, record);
 		const range = host.range(record.slot);
 		await host.disk.ensure(pathsOf(host, record), { mib: record.dataDiskMib, range, signal });
@@ -39,19 +40,14 @@ export async function restoreInstance(
 	{ signal }: Options,
 ): Promise<{ entries: number; bytes: number }> {
 	const record = host.slots.get(id);
+	refuseErasing(record);
 	if (host.tree(record).pids().length > 0) throw notQuiet(id);
 	const paths = pathsOf(host, record);
 	const range = host.range(record.slot);
 	await host.disk.ensure(paths, { mib: record.dataDiskMib, range, signal });
-	await rm(paths.dataIncoming, { recursive: true, force: true });
-	makeDataFolder(paths.dataIncoming, range);
-	const result = await writeEntries(paths.dataIncoming, entries, { uidBase: range?.base, signal });
-	const outgoing = `${paths.data}.outgoing`;
-	await rm(outgoing, { recursive: true, force: true });
-	if (existsSync(paths.data)) renameSync(paths.data, outgoing);
-	renameSync(paths.dataIncoming, paths.data);
+	const makeFolder = (path: string): void => makeDataFolder(path, range);
+	const result = await replaceData(paths, entries, { uidBase: range?.base, signal, makeFolder });
 	host.slots.put({ ...record, dataFresh: false });
-	await rm(outgoing, { recursive: true, force: true });
 	return result;
 }
 

@@ -1,8 +1,9 @@
 // What is true of an instance right now: looked up in the kernel each time, never remembered.
 import { type Condition, parseInstanceId } from '@mvm/protocol';
 import type { Observed } from '../../../ports/runtime.ts';
+import { readInstanceMemory } from './hibernate-memory.ts';
 import { type ProcessHost, pathsOf } from './host.ts';
-import { readStat, residentBytes } from './process-table.ts';
+import { readStat } from './process-table.ts';
 import type { SlotRecord } from './slots.ts';
 import { readStatus } from './status-file.ts';
 
@@ -32,11 +33,7 @@ export async function observe(host: ProcessHost, record: SlotRecord): Promise<Ob
 		...base,
 		state: tree.isFrozen() ? 'frozen' : 'running',
 		...(initPid === undefined || startTicks === undefined ? {} : { pid: initPid, startTicks }),
-		memory: {
-			chargedBytes: usage.chargedBytes,
-			swapBytes: usage.swapBytes,
-			residentBytes: residentBytes(pids),
-		},
+		memory: await readInstanceMemory(host.cgroup(record.slot)?.memoryGroup, pids),
 		cpuMs: usage.cpuMs,
 		tasks: usage.tasks,
 		oomKills: usage.oomKills,

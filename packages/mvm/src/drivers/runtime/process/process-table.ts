@@ -15,8 +15,6 @@ export interface ProcessStat {
 	/** One letter of proc(5): R, S, D, T, t, Z, X, I. */
 	readonly state: string;
 	readonly startTicks: number;
-	/** Resident pages. */
-	readonly rssPages: number;
 }
 
 /** Reads `/proc/<pid>/stat`; undefined when the process is gone. */
@@ -34,9 +32,8 @@ export function parseStat(pid: number, text: string): ProcessStat | undefined {
 		.split(' ');
 	const [state, parent] = fields;
 	const startTicks = Number(fields[19]);
-	const rssPages = Number(fields[21]);
 	if (state === undefined || !Number.isSafeInteger(startTicks)) return undefined;
-	return { pid, state, parentPid: Number(parent), startTicks, rssPages };
+	return { pid, state, parentPid: Number(parent), startTicks };
 }
 
 export function bootId(): string {
@@ -96,13 +93,6 @@ export function innerPid(pid: number): number | undefined {
 export function uidOf(pid: number): number | undefined {
 	const line = /^Uid:\s+(\d+)/m.exec(readProc(`/proc/${pid}/status`) ?? '')?.[1];
 	return line === undefined ? undefined : Number(line);
-}
-
-/** Sum of resident memory in bytes. Shared text counts in every process: this is not what an instance costs. */
-export function residentBytes(pids: readonly number[]): number {
-	let pages = 0;
-	for (const pid of pids) pages += readStat(pid)?.rssPages ?? 0;
-	return pages * 4096;
 }
 
 function readProc(path: string): string | undefined {

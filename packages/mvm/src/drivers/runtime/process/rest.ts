@@ -2,9 +2,10 @@
 import { type InstanceId, MvmError } from '@mvm/protocol';
 import type { Observed, SnapshotResult } from '../../../ports/runtime.ts';
 import { requireNewer } from './boot.ts';
+import { pageOut } from './hibernate.ts';
+import { prefetch } from './hibernate-prefetch.ts';
 import type { ProcessHost } from './host.ts';
 import { observe } from './observe.ts';
-import { pageOut, prefetch } from './pending.ts';
 import type { SlotRecord } from './slots.ts';
 import type { ProcessTree } from './tree.ts';
 

@@ -15,8 +15,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { MvmError } from '@mvm/protocol';
+import type { Clock } from '../../../ports/clock.ts';
 import type { SecretFile } from '../../../ports/runtime.ts';
-import { isMountPoint } from './mounts.ts';
+import { isMountPoint, unmount } from './mounts.ts';
 import { runTool } from './run-tool.ts';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
@@ -30,7 +31,7 @@ export interface SecretsFolder {
 }
 
 /** `tmpfs`: `noswap`, `swappable` (older kernels) or `none` (no root: a folder in the run directory). */
-export function makeSecretsFolder(options: { readonly tmpfs: 'noswap' | 'swappable' | 'none' }): SecretsFolder {
+export function makeSecretsFolder(clock: Clock, options: { readonly tmpfs: 'noswap' | 'swappable' | 'none' }): SecretsFolder {
 	return {
 		async ensure(path, { signal }) {
 			mkdirSync(path, { recursive: true, mode: 0o711 });
@@ -41,7 +42,7 @@ export function makeSecretsFolder(options: { readonly tmpfs: 'noswap' | 'swappab
 		},
 		write: (path, files, owner) => writeSecrets(path, files, owner),
 		async erase(path, { signal }) {
-			if (isMountPoint(path)) await runTool(['umount', path], { signal });
+			await unmount(clock, path, { signal });
 			rmSync(path, { recursive: true, force: true });
 		},
 	};

@@ -76,7 +76,7 @@ export function signalTree(clock: Clock, input: { monitor: ProcessName | undefin
 		},
 		usage(): CgroupUsage {
 			const pids = members();
-			return { chargedBytes: 0, swapBytes: 0, oomKills: 0, cpuMs: 0, tasks: pids.length };
+			return { oomKills: 0, cpuMs: 0, tasks: pids.length };
 		},
 	};
 }
