@@ -1,0 +1,129 @@
+// Going to rest and coming back: SleepPrep, Wake and PostRestore, which belong together because each undoes or completes another.
+//
+//   awake ──SleepPrep: drained and held──▶ held ──Wake──▶ awake
+//     ▲└──SleepPrep: not in the budget──┘    PostRestore with a later incarnation: restore commands run at the next Wake
+
+import { appendFile } from 'node:fs/promises';
+import type { GuestRequest } from '@mvm/protocol';
+import type { Activity } from './activity.ts';
+import type { Log, SleepReadiness, WorkloadAdapter } from './adapter.ts';
+import type { HostTime } from './host-time.ts';
+import type { IdentityHolder } from './identity.ts';
+import type { Integrations } from './integrations/manager.ts';
+
+type PostRestore = Extract<GuestRequest, { readonly kind: 'PostRestore' }>;
+
+const RESUME_MS = 20_000;
+const MAX_SEED_CHARS = 1024;
+
+export interface RestDeps {
+	readonly activity: Activity;
+	readonly adapter: WorkloadAdapter;
+	readonly integrations: Integrations;
+	readonly identity: IdentityHolder;
+	readonly time: HostTime;
+	readonly log: Log;
+	/** Resolves when the restore of this boot is over; false when a critical one failed. */
+	readonly booted: () => Promise<boolean>;
+	/** The workload may try again to start. */
+	readonly retryWorkload: () => void;
+}
+
+export class Rest {
+	readonly #deps: RestDeps;
+	#isHeld = false;
+	#needsRestore = false;
+	#waking: Promise<boolean> | undefined;
+
+	constructor(deps: RestDeps) {
+		this.#deps = deps;
+	}
+
+	/** True from a SleepPrep until the Wake after it, or until it failed: no forwards then. */
+	get isHeld(): boolean {
+		return this.#isHeld;
+	}
+
+	/** Waits for what is in flight, then has the adapter hold the workload, all within the budget. Undone when it fails. */
+	async sleepPrep(budgetSecs: number, signal: AbortSignal): Promise<SleepReadiness> {
+		if (this.#waking !== undefined) return { ready: false, reason: 'a wake is under way' };
+		if (this.#isHeld) return { ready: true };
+		const deadline = performance.now() + budgetSecs * 1000;
+		const limit = AbortSignal.any([signal, AbortSignal.timeout(budgetSecs * 1000)]);
+		this.#hold(true);
+		const outcome = await this.#drain(deadline, limit).catch(
+			(error: Error): SleepReadiness => ({ ready: false, reason: error.message }),
+		);
+		if (outcome.ready) {
+			this.#needsRestore = true;
+			return outcome;
+		}
+		this.#hold(false);
+		this.#deps.log('warn', 'sleep refused', { why: outcome.reason });
+		return outcome;
+	}
+
+	/** Lifts what SleepPrep holds and runs restore commands when there was a rest. False when a critical one failed. */
+	wake(): Promise<boolean> {
+		this.#waking ??= this.#wake().finally(() => {
+			this.#waking = undefined;
+		});
+		return this.#waking;
+	}
+
+	/** Why the new identity is refused, or nothing. */
+	async postRestore(message: PostRestore): Promise<string | undefined> {
+		const { incarnation } = this.#deps.identity.current();
+		if (message.incarnation < incarnation) return `incarnation ${message.incarnation} is before ${incarnation}`;
+		if (message.token === '') return 'no token';
+		if (message.incarnation > incarnation) this.#needsRestore = true;
+		this.#deps.identity.replace({ incarnation: message.incarnation, token: message.token });
+		this.#deps.time.step(message.nowMs);
+		if (message.reseed !== '') await this.#stir(message.reseed);
+		this.#deps.log('info', 'new incarnation', { incarnation: message.incarnation, offset_ms: this.#deps.time.offsetMs() });
+		return undefined;
+	}
+
+	async #drain(deadline: number, signal: AbortSignal): Promise<SleepReadiness> {
+		const isQuiet = await this.#deps.activity.quiet(signal);
+		if (!isQuiet) return { ready: false, reason: `still busy: ${this.#deps.activity.ownReasons().join(', ')}` };
+		const budgetMs = Math.max(Math.floor(deadline - performance.now()), 0);
+		// The adapter has the rest of the budget and a little to say why not.
+		return this.#deps.adapter.prepareSleep({ budgetMs, signal: AbortSignal.timeout(budgetMs + 5_000) });
+	}
+
+	async #wake(): Promise<boolean> {
+		const isBooted = await this.#deps.booted();
+		let isWhole = true;
+		try {
+			await this.#deps.adapter.resume({ signal: AbortSignal.timeout(RESUME_MS) });
+		} catch (error) {
+			isWhole = false;
+			this.#deps.log('error', 'workload not resumed', { why: (error as Error).message });
+		}
+		if (this.#needsRestore || !isBooted) {
+			const failed = await this.#deps.integrations.restore('wake', AbortSignal.timeout(5 * 60_000));
+			if (failed.length > 0) isWhole = false;
+			else this.#needsRestore = false;
+		}
+		if (isWhole) {
+			this.#hold(false);
+			this.#deps.retryWorkload();
+		}
+		return isWhole;
+	}
+
+	#hold(isHeld: boolean): void {
+		this.#isHeld = isHeld;
+		this.#deps.integrations.hold(isHeld);
+	}
+
+	/** Anyone may add to the kernel's pool; it is credited with nothing, so a bad seed does no harm. */
+	async #stir(seed: string): Promise<void> {
+		try {
+			await appendFile('/dev/urandom', Buffer.from(seed.slice(0, MAX_SEED_CHARS), 'base64url'));
+		} catch (error) {
+			this.#deps.log('debug', 'kernel pool not stirred', { why: (error as Error).message });
+		}
+	}
+}
