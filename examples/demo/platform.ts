@@ -8,6 +8,7 @@ import { homedir, tmpdir, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { MvmClient } from '@mvm/sdk';
 
 const CLI = resolve(import.meta.dirname, '../../packages/mvm/src/cli/main.ts');
 const READY_MS = 120_000;
@@ -96,19 +97,9 @@ export class Platform {
 		return stdout;
 	}
 
-	async json<T>(args: readonly string[], options: { signal: AbortSignal }): Promise<T> {
-		return JSON.parse(await this.run([...args, '--json'], options)) as T;
-	}
-
-	/** One JSON value per line until `signal` ends it. */
-	follow(args: readonly string[], onValue: (value: unknown) => void, signal: AbortSignal): void {
-		const child = this.#spawn([...args, '--json']);
-		if (child.stdout === null) return;
-		createInterface({ input: child.stdout }).on('line', (line) => {
-			if (line.trim() !== '') onValue(JSON.parse(line));
-		});
-		child.stderr?.on('data', (chunk: Buffer) => this.#log?.write(chunk));
-		signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
+	/** A client of its control API; the caller closes it. */
+	client(): MvmClient {
+		return new MvmClient({ socketPath: join(this.folders.run, 'admin/mvm.sock') });
 	}
 
 	/** Null while it runs; a sentence when it ended by itself. */

@@ -4,14 +4,15 @@ import { randomBytes } from 'node:crypto';
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type InstanceView, parseTenantId } from '@mvm/protocol';
 import { type ModelStandIn, startModel } from '../stand-ins/model.ts';
 import { startTelegram, type TelegramStandIn } from '../stand-ins/telegram.ts';
 import type { Platform } from './platform.ts';
 import { size, span, type Timeline } from './timeline.ts';
-import { type Instance, Watch } from './watch.ts';
+import { Watch } from './watch.ts';
 
 const EXAMPLE = resolve(import.meta.dirname, '../openclaw');
-export const TENANT = 'acme';
+export const TENANT = parseTenantId('acme');
 const CHAT = 4242;
 const FIRST_SLEEP_MS = 240_000;
 const SLEEP_MS = 90_000;
@@ -120,9 +121,9 @@ class Acts {
 		return [
 			`2 messages answered by a worker that slept before each`,
 			`replies after ${span(first.ms)} and ${span(second.ms)}`,
-			wakes.length > 0 ? `woke in ${wakes.map((wake) => `${span(wake.total_ms)} (${wake.outcome})`).join(' and ')}` : '',
+			wakes.length > 0 ? `woke in ${wakes.map((wake) => `${span(wake.totalMs)} (${wake.outcome})`).join(' and ')}` : '',
 			asleep.memory
-				? `asleep it is charged ${size(asleep.memory.charged_bytes)} instead of ${size(before?.memory?.charged_bytes ?? 0)}`
+				? `asleep it is charged ${size(asleep.memory.chargedBytes)} instead of ${size(before?.memory?.chargedBytes ?? 0)}`
 				: '',
 		]
 			.filter(Boolean)
@@ -154,21 +155,21 @@ class Acts {
 		});
 	}
 
-	async #untilAsleep(limitMs: number): Promise<Instance> {
+	async #untilAsleep(limitMs: number): Promise<InstanceView> {
 		const { watch, timeline } = this.#stage;
 		const asleep = await watch.until('idle, then asleep by policy', ({ state }) => state === 'sleeping', limitMs);
 		// Paging out goes on for a moment after the state has changed.
 		await delay(500);
 		const settled = (await watch.look()) ?? asleep;
 		this.#memory('asleep', settled);
-		if (settled.checkpoint_id) timeline.more(`checkpoint ${settled.checkpoint_id} verified`);
+		if (settled.checkpointId) timeline.more(`checkpoint ${settled.checkpointId} verified`);
 		return settled;
 	}
 
-	#memory(when: string, instance: Instance | null): void {
+	#memory(when: string, instance: InstanceView | null): void {
 		const memory = instance?.memory;
 		const facts = memory
-			? `resident ${size(memory.resident_bytes)}, charged ${size(memory.charged_bytes)}, in swap ${size(memory.swap_bytes)}`
+			? `resident ${size(memory.residentBytes)}, charged ${size(memory.chargedBytes)}, in swap ${size(memory.swapBytes)}`
 			: 'memory not known';
 		this.#stage.timeline.event('mvm', `${when}: pid ${instance?.pid ?? '-'}, ${facts}`);
 	}

@@ -1,134 +1,136 @@
-// Follows one pool's instance through the platform's events and `mvm instance info`, and turns what happens into timeline lines.
-// Never asks the platform to do anything: whoever waits here waits for policy and messages.
+// Follows one tenant's only instance through the SDK and turns what happens into timeline lines. Never asks the platform to do
+// anything: whoever waits here waits for policy and messages.
 import { setTimeout as delay } from 'node:timers/promises';
+import { type EventView, type InstanceView, isMvmError, type TenantId, WAKE_OUTCOMES } from '@mvm/protocol';
+import type { MvmClient } from '@mvm/sdk';
 import type { Platform } from './platform.ts';
 import { span, type Timeline } from './timeline.ts';
 
-/** The part of the platform's instance view that the demo reads. */
-export interface Instance {
-	readonly id: string;
-	readonly pool_id: string;
-	readonly state: string;
-	readonly hibernated?: boolean;
-	readonly incarnation: number;
-	readonly pid?: number | null;
-	readonly memory?: Memory | null;
-	readonly inhibitors?: readonly string[];
-	readonly checkpoint_id?: string | null;
-	readonly conditions?: readonly { readonly type: string; readonly status: boolean; readonly message: string }[];
-}
-export interface Memory {
-	readonly charged_bytes: number;
-	readonly swap_bytes: number;
-	readonly resident_bytes: number;
+interface Step {
+	readonly name: string;
+	readonly ms: number;
 }
 export interface Wake {
 	readonly outcome: string;
-	readonly total_ms: number;
-	readonly steps: readonly { readonly name: string; readonly ms: number }[];
-}
-interface PlatformEvent {
-	readonly kind: string;
-	readonly detail?: Readonly<Record<string, unknown>>;
-	readonly trace_id?: string | null;
+	readonly totalMs: number;
 }
 
 /** Without an event nothing is asked for longer than this. */
-const LOOK_EVERY_MS = 2_000;
+const LOOK_EVERY_MS = 1_000;
 
 export class Watch {
 	/** Every wake so far, the first boot included. */
 	readonly wakes: Wake[] = [];
-	readonly #platform: Platform;
-	readonly #timeline: Timeline;
-	readonly #tenant: string;
-	readonly #signal: AbortSignal;
-	#last: Instance | null = null;
+	readonly #deps: {
+		readonly platform: Platform;
+		readonly timeline: Timeline;
+		readonly tenant: TenantId;
+		readonly signal: AbortSignal;
+	};
+	readonly #client: MvmClient;
 	#changed = Promise.withResolvers<void>();
+	#problem: Error | null = null;
 
-	constructor(input: { platform: Platform; timeline: Timeline; tenant: string; signal: AbortSignal }) {
-		this.#platform = input.platform;
-		this.#timeline = input.timeline;
-		this.#tenant = input.tenant;
-		this.#signal = input.signal;
-		const onEvent = (value: unknown): void => {
-			this.#tell(value as PlatformEvent);
-			this.#changed.resolve();
-			this.#changed = Promise.withResolvers();
-		};
-		this.#platform.follow(['events', '--tenant', this.#tenant, '--follow'], onEvent, this.#signal);
+	constructor(deps: { platform: Platform; timeline: Timeline; tenant: TenantId; signal: AbortSignal }) {
+		this.#deps = deps;
+		this.#client = deps.platform.client();
+		void this.#follow();
 	}
 
-	/** The tenant's only instance as it is now. */
-	async look(): Promise<Instance | null> {
-		const options = { signal: this.#signal };
-		const id = this.#last?.id;
-		if (id === undefined) {
-			const list = await this.#platform.json<{ items?: Instance[] } | Instance[]>(
-				['instance', 'list', '--tenant', this.#tenant],
-				options,
-			);
-			this.#last = (Array.isArray(list) ? list : (list.items ?? []))[0] ?? null;
-		} else this.#last = await this.#platform.json<Instance>(['instance', 'info', id], options);
-		return this.#last;
+	/** The tenant's only instance as it is now; null before there is one. */
+	async look(): Promise<InstanceView | null> {
+		const { tenant, signal } = this.#deps;
+		const { items } = await this.#client.routes.instance.list({ query: { tenantId: tenant } }, { signal });
+		return items[0] ?? null;
 	}
 
 	/** Waits until the instance is as wanted; fails early when the platform ends or the instance needs attention. */
-	async until(what: string, wanted: (instance: Instance) => boolean, limitMs: number): Promise<Instance> {
+	async until(what: string, wanted: (instance: InstanceView) => boolean, limitMs: number): Promise<InstanceView> {
+		const { platform, timeline, signal } = this.#deps;
 		const limit = AbortSignal.timeout(limitMs);
-		return this.#timeline.waiting(what, async (detail) => {
+		return timeline.waiting(what, async (detail) => {
 			for (;;) {
-				const problem = this.#platform.problem();
+				const problem = platform.problem();
 				if (problem !== null) throw new Error(problem);
+				if (this.#problem !== null) throw this.#problem;
 				const changed = this.#changed.promise;
 				const instance = await this.look();
 				if (instance !== null && wanted(instance)) return instance;
-				const attention = instance?.conditions?.find(({ type, status }) => type === 'NeedsAttention' && status);
+				const attention = instance?.conditions.find(({ type, status }) => type === 'NeedsAttention' && status);
 				if (attention !== undefined) throw new Error(`the instance needs attention: ${attention.message}`);
-				detail(instance === null ? '' : [instance.state, ...(instance.inhibitors ?? [])].join(', '));
-				if (limit.aborted) throw new Error(`waited ${span(limitMs)} for: ${what}; it is ${describe(instance)}`);
+				detail(instance === null ? '' : [instance.state, ...instance.inhibitors].join(', '));
+				if (limit.aborted) throw new Error(`waited ${span(limitMs)} for: ${what}; the instance is ${describe(instance)}`);
 				const pause = new AbortController();
-				const signal = AbortSignal.any([pause.signal, this.#signal]);
-				await Promise.race([changed, delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined)]);
+				const either = AbortSignal.any([pause.signal, signal]);
+				await Promise.race([changed, delay(LOOK_EVERY_MS, undefined, { signal: either }).catch(() => undefined)]);
 				pause.abort();
-				this.#signal.throwIfAborted();
+				signal.throwIfAborted();
 			}
 		});
 	}
 
-	#tell(event: PlatformEvent): void {
-		const wake = findWake(event.detail);
-		if (wake !== null) {
-			this.wakes.push(wake);
-			this.#timeline.event('mvm', `${words(wake.outcome)} in ${span(wake.total_ms)}`);
-			this.#timeline.more(wake.steps.map(({ name, ms }) => `${name} ${span(ms)}`).join(' · '));
+	async #follow(): Promise<void> {
+		const { tenant, signal } = this.#deps;
+		try {
+			for await (const event of this.#client.follow({ tenantId: tenant, after: '0' }, { signal })) {
+				this.#tell(event);
+				this.#changed.resolve();
+				this.#changed = Promise.withResolvers();
+			}
+		} catch (error) {
+			// Before the deploy there is no tenant; that is not the demo's end.
+			if (!isMvmError(error) && !signal.aborted) this.#problem = error as Error;
+		} finally {
+			this.#client.close();
+		}
+	}
+
+	#tell(event: EventView): void {
+		const { timeline } = this.#deps;
+		const steps = stepsOf(event.detail);
+		const failed = event.detail['outcome'] !== 'ok' && event.detail['outcome'] !== undefined;
+		const why = String(
+			event.detail['reason'] ?? event.detail['message'] ?? event.detail['error'] ?? event.detail['outcome'] ?? '',
+		);
+		if (event.kind === 'instance.wake' || event.kind === 'instance.start') {
+			const wake = { outcome: outcomeOf(event, steps), totalMs: steps.reduce((sum, { ms }) => sum + ms, 0) };
+			if (wake.outcome === 'failed') timeline.event('mvm', `could not wake it: ${why}`);
+			else {
+				this.wakes.push(wake);
+				timeline.event('mvm', `${WORDS[wake.outcome] ?? wake.outcome} in ${span(wake.totalMs)}`);
+			}
+		} else if (event.kind === 'instance.sleep' || event.kind === 'instance.warm') {
+			const verb = event.kind === 'instance.sleep' ? 'checkpointed and put to sleep' : 'frozen';
+			timeline.event('mvm', failed ? `stays awake: ${why}` : `${verb}: ${why}`);
 		} else if (event.kind === 'ingress.taken')
-			this.#timeline.event('mvm', 'delivered: the agent proved that it has stored the message');
-		else if (/^instance\.(checkpointed|warm|froze|sleeping|slept|sleep_aborted|aborted|failed)/.test(event.kind))
-			this.#timeline.event('mvm', event.kind.replace('instance.', '').replaceAll('_', ' '));
-		else if (event.kind === 'ingress.retry' || event.kind === 'ingress.dead')
-			this.#timeline.event('mvm', `${event.kind}: ${reason(event)}`);
+			timeline.event('mvm', 'handed over: the agent proved that it has stored the message');
+		else if (/^(ingress|checkpoint|drain)\./.test(event.kind)) timeline.event('mvm', `${event.kind}: ${why}`);
+		else return;
+		if (steps.length > 0) timeline.more(steps.map(({ name, ms }) => `${name} ${span(ms)}`).join(' · '));
 	}
 }
 
-/** A wake's outcome wherever the event carries it. */
-function findWake(detail: unknown): Wake | null {
-	if (typeof detail !== 'object' || detail === null) return null;
-	const { outcome, total_ms: totalMs, steps } = detail as Partial<Wake>;
-	if (typeof outcome === 'string' && typeof totalMs === 'number')
-		return { outcome, total_ms: totalMs, steps: Array.isArray(steps) ? steps : [] };
-	return findWake((detail as { wake?: unknown }).wake);
+const WORDS: Readonly<Record<string, string>> = {
+	resumed: 'woke it where it was',
+	restored: 'woke it from its snapshot',
+	'cold-boot': 'booted it',
+	'already-running': 'it was awake',
+};
+
+function stepsOf(detail: EventView['detail']): Step[] {
+	const { steps } = detail as { steps?: unknown };
+	return Array.isArray(steps) ? (steps as Step[]).filter((step) => typeof step?.ms === 'number') : [];
 }
 
-function words(outcome: string): string {
-	if (outcome === 'resumed' || outcome === 'restored') return `woke: ${outcome} where it was`;
-	return outcome === 'cold-boot' ? 'booted' : outcome;
+/** What the wake came to; told by its steps where the event does not say. */
+function outcomeOf(event: EventView, steps: readonly Step[]): string {
+	for (const key of ['result', 'outcome']) for (const outcome of WAKE_OUTCOMES) if (event.detail[key] === outcome) return outcome;
+	if (event.detail['outcome'] !== 'ok') return 'failed';
+	return steps.some(({ name }) => /thaw/.test(name)) ? 'resumed' : 'cold-boot';
 }
 
-const reason = (event: PlatformEvent): string => String(event.detail?.['error'] ?? event.detail?.['reason'] ?? 'see the log');
-
-function describe(instance: Instance | null): string {
+function describe(instance: InstanceView | null): string {
 	if (instance === null) return 'not there';
-	const why = (instance.conditions ?? []).filter(({ status }) => status).map(({ type, message }) => `${type}: ${message}`);
-	return [instance.state, ...(instance.inhibitors ?? []), ...why].join('; ');
+	const why = instance.conditions.filter(({ status }) => status).map(({ type, message }) => `${type}: ${message}`);
+	return [instance.state, ...instance.inhibitors, ...why].join('; ');
 }
