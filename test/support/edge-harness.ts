@@ -49,6 +49,8 @@ export interface EdgeHarness extends AsyncDisposable {
 	readonly target: { current: GatewayTarget | undefined };
 	readonly events: EventView[];
 	readonly wakeEvents: () => void;
+	/** Ends the event streams that are open now. */
+	readonly breakStreams: () => void;
 	readonly base: string;
 	call(path: string, options?: CallOptions): Promise<Answer>;
 	open(path: string, options?: CallOptions): Promise<IncomingMessage>;
@@ -77,9 +79,12 @@ export async function edgeHarness(
 	const target: { current: GatewayTarget | undefined } = { current: { port: 8080, adapter: 'none' } };
 	const events: EventView[] = [];
 	const listeners = new Set<() => void>();
+	let isBroken = false;
 	const follow: FollowEvents = {
-		read: async ({ tenantId, after, limit }) =>
-			events.filter((e) => e.id > after && (tenantId === undefined || e.tenantId === tenantId)).slice(0, limit),
+		read: async ({ tenantId, after, limit }) => {
+			if (isBroken) throw new Error('the stream breaks');
+			return events.filter((e) => e.id > after && (tenantId === undefined || e.tenantId === tenantId)).slice(0, limit);
+		},
 		newestId: async () => events.at(-1)?.id ?? 0,
 		listen: async (wake) => {
 			listeners.add(wake);
@@ -166,6 +171,13 @@ export async function edgeHarness(
 			for (const wake of listeners) wake();
 		},
 		base: `http://127.0.0.1:${port}`,
+		breakStreams: () => {
+			isBroken = true;
+			for (const wake of listeners) wake();
+			setImmediate(() => {
+				isBroken = false;
+			});
+		},
 		open,
 		async call(path, options) {
 			const answer = await open(path, options);
