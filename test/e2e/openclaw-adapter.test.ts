@@ -35,7 +35,7 @@ const report = (stdout: string): Record<string, unknown> => JSON.parse(stdout) a
 describe('a real OpenClaw gateway', () => {
 	test('takes its token and secrets from the provider, none from its environment', async () => {
 		const environ = await readFile(`/proc/${gateway.pid}/environ`, 'utf8');
-		expect(environ).not.toContain(gateway.adapter.gatewayToken() ?? 'no token');
+		expect(environ).not.toContain(gateway.adapter.workloadToken?.() ?? 'no token');
 		expect(environ).not.toContain('hook-secret-for-tests');
 		expect((await gateway.command(['health'])).code).toBe(0);
 		expect(await gateway.command(['health', 'telegram'])).toMatchObject({ code: 0, stderr: '' });

@@ -8,8 +8,8 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import { type ModelStandIn, startModel } from '../../examples/stand-ins/model.ts';
 import { startTelegram, type TelegramStandIn } from '../../examples/stand-ins/telegram.ts';
-import type { AdapterContext, CommandResult } from '../../packages/guest/src/adapter.ts';
-import { makeOpenclawAdapter, type OpenclawAdapter } from '../../packages/guest/src/openclaw/adapter.ts';
+import type { AdapterContext, CommandResult, WorkloadAdapter } from '../../packages/guest/src/adapter.ts';
+import { makeOpenclawAdapter } from '../../packages/guest/src/openclaw/adapter.ts';
 import { ensureOpenClaw } from './openclaw-install.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -17,7 +17,7 @@ const TOKEN = `123456789:${'A'.repeat(35)}`;
 const START_MS = 120_000;
 
 export interface RealGateway {
-	readonly adapter: OpenclawAdapter;
+	readonly adapter: WorkloadAdapter;
 	readonly model: ModelStandIn;
 	readonly telegram: TelegramStandIn;
 	readonly stateDir: string;

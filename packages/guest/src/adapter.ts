@@ -46,6 +46,8 @@ export interface WorkloadAdapter {
 	resume(options: { signal: AbortSignal }): Promise<void>;
 	/** Why the workload counts as busy right now (`turn:2`, `ingress-pending:1`); empty means idle. Must answer within a second. */
 	busy(options: { signal: AbortSignal }): Promise<readonly string[]>;
+	/** Credential of the workload's own interface, for the host's edge only; null before the first start. Must not be logged. */
+	workloadToken?(): string | null;
 }
 
 /** Implemented by `openclaw/adapter.ts` as `makeOpenclawAdapter` and by `plain-adapter.ts` for `adapter = "none"`. */

@@ -88,6 +88,8 @@ async function respond(
 			const refused = await deps.rest.postRestore(request);
 			return { kind: 'PostRestoreAck', success: refused === undefined, detail: refused ?? null };
 		}
+		case 'WorkloadToken':
+			return { kind: 'WorkloadToken', token: deps.adapter.workloadToken?.() ?? null };
 		default:
 			return request satisfies never;
 	}

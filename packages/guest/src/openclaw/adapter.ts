@@ -16,14 +16,8 @@ const BUSY_ANSWER_MS = 800;
 const INGRESS_LOOK_EVERY_MS = 5_000;
 const RESUME_MS = 10_000;
 
-/** An OpenClaw adapter also knows the credential with which the host's edge may speak to the gateway. */
-export interface OpenclawAdapter extends WorkloadAdapter {
-	/** Token of the gateway process that was started last; null before the first start. Must not be logged. */
-	gatewayToken(): string | null;
-}
-
 /** `program` is the bundled mvm-openclaw; by default it lies beside the agent's own bundle. */
-export function makeOpenclawAdapter(context: AdapterContext, options: { program?: string } = {}): OpenclawAdapter {
+export function makeOpenclawAdapter(context: AdapterContext, options: { program?: string } = {}): WorkloadAdapter {
 	const program = options.program ?? join(dirname(process.argv[1] ?? ''), 'mvm-openclaw.cjs');
 	const ownDir = context.env['MVM_OPENCLAW_DIR'] ?? '/tmp/mvm-openclaw';
 	const port = context.readyPort ?? 18_789;
@@ -42,7 +36,7 @@ export function makeOpenclawAdapter(context: AdapterContext, options: { program?
 		context.run([programFile(ownDir), ...args], { ...limits, env: own });
 
 	return {
-		gatewayToken: () => token,
+		workloadToken: () => token,
 		async beforeStart({ signal }) {
 			connection?.close();
 			token = randomBytes(32).toString('base64url');
