@@ -116,11 +116,15 @@ test('a daemon that dies leaves the server running, and the next one adopts it',
 });
 
 test('a pid file that names a foreign process is not adopted and not signalled', async () => {
-	const sleeper = spawn('sleep', ['60']);
+	const sleeper = spawn('sleep', ['60'], { ...options.user }); // of the server's own user: Postgres itself would give up
 	try {
 		writeFileSync(
 			join(options.dataDir, 'postmaster.pid'),
 			`${sleeper.pid}\n${options.dataDir}\n1\n5432\n${options.socketDir}\n\n\nready\n`,
+		);
+		writeFileSync(
+			join(options.socketDir, '.s.PGSQL.5432.lock'),
+			`${sleeper.pid}\n${options.dataDir}\n1\n5432\n${options.socketDir}\n`,
 		);
 		expect(findPostmaster(options.dataDir)).toBeUndefined();
 		await using server = await startEmbeddedPostgres(options);

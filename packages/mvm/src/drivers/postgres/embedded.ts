@@ -10,7 +10,7 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Clock } from '../../ports/clock.ts';
 import { type ClusterOptions, checkCluster, ensureCluster, SUPERUSER, spawnServer } from './cluster.ts';
-import { findPostmaster, isPostmasterOf, signalPostmaster } from './postmaster.ts';
+import { disownStaleLocks, findPostmaster, isPostmasterOf, signalPostmaster } from './postmaster.ts';
 
 export interface EmbeddedPostgresOptions extends ClusterOptions {
 	readonly clock: Clock;
@@ -148,6 +148,7 @@ class Server implements EmbeddedPostgres {
 	async #bringUp(): Promise<void> {
 		if (await this.#adopt()) return;
 		await ensureCluster(this.#options);
+		disownStaleLocks(this.#options.dataDir, this.#options.socketDir);
 		const child = spawnServer(this.#options);
 		const failed = new Promise<never>((_, reject) => child.once('error', reject));
 		failed.catch(() => {}); // raced below; an error after the start is an end

@@ -1,6 +1,6 @@
 // What postmaster.pid and /proc say about the server of a data directory, and signals to exactly that process.
 // Pure reading and signalling for embedded.ts; it starts nothing.
-import { readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { readFileSync, readlinkSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Postmaster {
@@ -31,6 +31,25 @@ export function isPostmasterOf(pid: number, dataDir: string): boolean {
 		return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(dataDir);
 	} catch {
 		return false; // gone, a zombie, or not ours to see
+	}
+}
+
+/**
+ * After a crash or a reboot a lock file may name a pid that is alive and another program's; a new server would then take it
+ * for its predecessor and give up. Such a file is made to name this process, which a server ignores as its own parent; the
+ * rest of it stays, because by it the server finds backends of its predecessor that still hold the shared memory.
+ */
+export function disownStaleLocks(dataDir: string, socketDir: string): void {
+	for (const path of [join(dataDir, 'postmaster.pid'), join(socketDir, '.s.PGSQL.5432.lock')]) {
+		let text: string;
+		try {
+			text = readFileSync(path, 'utf8');
+		} catch {
+			continue; // none
+		}
+		const pid = Math.abs(Number(text.split('\n', 1)[0]));
+		if (!Number.isSafeInteger(pid) || isPostmasterOf(pid, dataDir)) continue;
+		writeFileSync(path, text.replace(/^[^\n]*/, String(process.pid)));
 	}
 }
 
