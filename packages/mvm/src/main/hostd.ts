@@ -1,10 +1,13 @@
 // mvm-hostd: the privileged half of mvm. Started by `mvm up` or a service manager; everything it can do to instances is
-// behind its socket. Ends on SIGTERM or SIGINT without touching a sandbox.
+// behind its socket. Ends on SIGTERM or SIGINT without touching a sandbox;
+// SIGINT, sent once all instances rest, also takes the managed swap off.
 import { enableCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { MvmError } from '@mvm/protocol';
+import { parseConfig } from '../platform/config.ts';
 import { closeInheritedDescriptors } from '../platform/descriptors.ts';
 import { makeLogger } from '../platform/logger.ts';
+import { readConfig } from './read-config.ts';
 import { type HostdConfig, type HostdImages, runHostd } from './run-hostd.ts';
 
 enableCompileCache();
@@ -12,7 +15,7 @@ closeInheritedDescriptors();
 process.umask(0o022);
 const log = makeLogger({ service: 'hostd', level: process.env['MVM_LOG_LEVEL'] ?? 'info' });
 const ended = new AbortController();
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => ended.abort());
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => ended.abort(signal));
 try {
 	await runHostd(parseFlags(process.argv.slice(2)), { log, images: noImages }, ended.signal);
 	process.exit(0);
@@ -23,7 +26,7 @@ try {
 
 function parseFlags(args: readonly string[]): HostdConfig {
 	const text = { type: 'string' } as const;
-	const options = { 'data-dir': text, 'run-dir': text, 'daemon-uid': text, 'daemon-gid': text, dist: text };
+	const options = { 'data-dir': text, 'run-dir': text, 'daemon-uid': text, 'daemon-gid': text, dist: text, config: text };
 	const { values } = parseArgs({ args: [...args], options });
 	const need = (name: keyof typeof options): string => {
 		const value = values[name];
@@ -39,6 +42,7 @@ function parseFlags(args: readonly string[]): HostdConfig {
 		dataDir: need('data-dir'),
 		runDir: need('run-dir'),
 		dist: need('dist'),
+		swap: parseConfig(values.config === undefined ? '' : readConfig(values.config)).swap,
 		daemon: { uid: id('daemon-uid'), gid: id('daemon-gid') },
 	};
 }

@@ -3,14 +3,17 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Condition } from '@mvm/protocol';
 import { systemClock } from '../drivers/clock/system.ts';
 import { holdHostdLock, listenHostd } from '../drivers/runtime/hostd-server/listen.ts';
 import { makeHostdServer } from '../drivers/runtime/hostd-server/server.ts';
 import { type ImageCalls, maintainProcessHost, makeProcessRuntime } from '../drivers/runtime/process/driver.ts';
 import { openProcessHost, type ProcessHostDeps } from '../drivers/runtime/process/host.ts';
+import { makeSwap, type Swap } from '../drivers/runtime/process/swap.ts';
 import type { Logger } from '../platform/logger.ts';
 
 const DRAIN_MS = 30_000;
+const SWAPOFF_MS = 60_000;
 
 export interface HostdConfig {
 	readonly dataDir: string;
@@ -18,6 +21,8 @@ export interface HostdConfig {
 	readonly daemon: { readonly uid: number; readonly gid: number };
 	/** A staged distribution (main/stage.ts). */
 	readonly dist: string;
+	/** The managed swap file and host-wide switches; absent: swap is left alone. */
+	readonly swap?: { readonly sizeMib: number; readonly zswap: boolean; readonly pageCluster?: number };
 	/** Folder of the uid claims; only tests change it. */
 	readonly claimsDir?: string;
 	/** What runs in the sandboxes instead of the agent; only tests change it. */
@@ -28,7 +33,11 @@ export interface HostdImages extends ImageCalls {
 	readonly resolve: ProcessHostDeps['resolveImage'];
 }
 
-/** Serves until `ended` aborts, then drains. Throws CONFLICT when a hostd of this data folder runs already. */
+/**
+ * Serves until `ended` aborts, then drains. With the reason `SIGINT` (the whole platform goes to rest, instances are asleep
+ * already) the managed swap is taken off too; with any other it stays for the hibernated instances. Throws CONFLICT when a
+ * hostd of this data folder runs already.
+ */
 export async function runHostd(
 	config: HostdConfig,
 	deps: { readonly log: Logger; readonly images: (dataDir: string) => HostdImages },
@@ -53,7 +62,10 @@ export async function runHostd(
 		{ clock: systemClock, log, resolveImage: images.resolve },
 		{ signal: ended },
 	);
-	const server = makeHostdServer({ runtime: makeProcessRuntime(host, images), log });
+	const swap = config.swap === undefined ? undefined : managedSwap(dataDir, config.swap);
+	await swap?.ensure({ signal: ended });
+	const moreConditions = async (): Promise<readonly Condition[]> => weaknesses((await swap?.status())?.conditions ?? []);
+	const server = makeHostdServer({ runtime: makeProcessRuntime(host, { images, moreConditions }), log });
 	const socket = await listenHostd(server.http, { runDir: config.runDir, daemon: config.daemon, root: host.abilities.root });
 	const maintenance = maintainProcessHost(host, { signal: ended });
 	log.info(
@@ -65,6 +77,26 @@ export async function runHostd(
 	await server.drain({ signal: AbortSignal.timeout(DRAIN_MS) });
 	await maintenance;
 	host.abilities.cgroups?.removeParents(); // those that still hold an instance stay
+	if (ended.reason === 'SIGINT' && swap !== undefined)
+		await swap
+			.release({ signal: AbortSignal.timeout(SWAPOFF_MS) })
+			.catch((err: unknown) => log.warn({ err }, 'the managed swap stays on'));
 	lock.close();
 	log.info('hostd ended');
+}
+
+function managedSwap(dataDir: string, { sizeMib, zswap, pageCluster }: NonNullable<HostdConfig['swap']>): Swap {
+	// Off means "not opted in": a switch somebody else has set stays as it is.
+	return makeSwap({
+		dataDir,
+		sizeMib,
+		switches: { ...(zswap ? { zswap } : {}), ...(pageCluster === undefined ? {} : { pageCluster }) },
+	});
+}
+
+/** Conditions of the host are weaknesses, true when they hold; the swap's "available" is said the other way round. */
+function weaknesses(conditions: readonly Condition[]): Condition[] {
+	return conditions
+		.map((c) => (c.type === 'SwapAvailable' ? { ...c, type: 'NoSwap', status: !c.status } : c))
+		.filter(({ status }) => status);
 }

@@ -58,7 +58,14 @@ describe('hostd without root', () => {
 		try {
 			const { conditions, snapshot, freeze } = await client.capabilities({ signal: AbortSignal.timeout(10_000) });
 			const types = conditions.filter((condition) => condition.status).map((condition) => condition.type);
-			expect(types.sort()).toEqual(['DiskLimitMeasured', 'FreezeBySignal', 'LimitsNotEnforced', 'SecretsMaySwap', 'SingleUser']);
+			expect(types.sort()).toEqual([
+				'DiskLimitMeasured',
+				'FreezeBySignal',
+				'LimitsNotEnforced',
+				'SecretsMaySwap',
+				'SingleUid',
+				'Unprivileged',
+			]);
 			expect({ snapshot, freeze }).toEqual({ snapshot: false, freeze: true });
 		} finally {
 			await hostd.end('SIGTERM');

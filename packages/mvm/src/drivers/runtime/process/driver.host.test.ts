@@ -49,7 +49,7 @@ for (const freezer of [2, 1] as const)
 			return {
 				image: PROBE_IMAGE_HASH,
 				clock: systemClock,
-				runtime: () => makeProcessRuntime(host, noImages),
+				runtime: () => makeProcessRuntime(host, { images: noImages }),
 				// Everything the driver knows is on disk and in the kernel: a new one over the same folders must find it all.
 				restart: async () => {
 					host = await open(folders, freezer);

@@ -1,6 +1,6 @@
 // The process driver: the runtime port over bubblewrap, control groups and a uid range per instance. Lives inside mvm-hostd
 // and nowhere else; everything it is told was validated by the server in front of it.
-import { type InstanceId, MvmError } from '@mvm/protocol';
+import { type Condition, type InstanceId, MvmError } from '@mvm/protocol';
 import type { Runtime, RuntimeCapabilities } from '../../../ports/runtime.ts';
 import { bootInstance, refuseErasing } from './boot.ts';
 import { tailConsole, trimConsole } from './console-log.ts';
@@ -18,11 +18,17 @@ const MAINTENANCE_MS = 5_000;
 /** The image half of the port; the image store implements it. */
 export type ImageCalls = Pick<Runtime, 'installImage' | 'listImages' | 'gcImages'>;
 
+export interface RuntimeParts {
+	readonly images: ImageCalls;
+	/** Conditions that change while hostd runs, such as those of the swap. */
+	readonly moreConditions?: () => Promise<readonly Condition[]>;
+}
+
 /** Makes the driver over an opened host. */
-export function makeProcessRuntime(host: ProcessHost, images: ImageCalls): Runtime {
+export function makeProcessRuntime(host: ProcessHost, { images, moreConditions }: RuntimeParts): Runtime {
 	const known = (id: InstanceId) => host.slots.get(id);
 	return {
-		capabilities: async () => capabilities(host),
+		capabilities: async () => capabilities(host, (await moreConditions?.()) ?? []),
 		prepare: (input, options) => host.exclusively(input.instanceId, options, () => prepareInstance(host, input, options)),
 		boot: (input, options) => host.exclusively(input.instanceId, options, () => bootInstance(host, input, options)),
 		freeze: (id, options) => host.exclusively(id, options, () => freezeInstance(host, id, options)),
@@ -78,7 +84,7 @@ export async function maintainProcessHost(host: ProcessHost, options: { signal: 
 	}
 }
 
-function capabilities(host: ProcessHost): RuntimeCapabilities {
+function capabilities(host: ProcessHost, more: readonly Condition[]): RuntimeCapabilities {
 	const { root, cgroups, conditions } = host.abilities;
 	return {
 		driver: 'process',
@@ -86,6 +92,6 @@ function capabilities(host: ProcessHost): RuntimeCapabilities {
 		freeze: true,
 		snapshot: root && cgroups?.canLimitMemory === true && cgroups.canFreeze,
 		bridgeNetwork: false,
-		conditions,
+		conditions: [...conditions, ...more],
 	};
 }

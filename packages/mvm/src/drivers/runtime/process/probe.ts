@@ -41,8 +41,10 @@ function weaknesses(found: Omit<HostAbilities, 'conditions'>): Condition[] {
 		conditions.push({ type, status: true, reason, message });
 	};
 	const why = found.root ? 'HostLacksSupport' : 'NotRoot';
-	if (!found.root)
-		add('SingleUser', why, 'supervisor, workload and executors run as one user; start as root for a uid range per instance');
+	if (!found.root) {
+		add('Unprivileged', why, 'mvm does not run as root; what that costs stands in the other conditions');
+		add('SingleUid', why, 'supervisor, workload and executors are one user; start as root for a uid range per instance');
+	}
 	const missing = found.cgroups?.missing ?? ['memory', 'pids', 'cpu', 'freezer'];
 	if (missing.length > 0) add('LimitsNotEnforced', why, `no control group for: ${missing.join(', ')}`);
 	if (found.cgroups?.canFreeze !== true) add('FreezeBySignal', why, 'instances are frozen by SIGSTOP and cannot be paged out');
