@@ -21,8 +21,8 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const DEFAULT_RETENTION: Retention = { eventsMs: 30 * DAY_MS, answeredMs: DAY_MS, unansweredMs: DAY_MS / 24 };
 const FIRST_ROUND_MS = 60_000;
 const ROUND_MS = 30 * 60_000;
-/** Blobs that became garbage are removed once they are old enough (six hours), so a tenant is looked at for longer. */
-const SETTLED_MS = DAY_MS / 3;
+/** Blobs that became garbage are removed once they are old enough (ten minutes), so a tenant is looked at for longer. */
+const SETTLED_MS = 2 * ROUND_MS;
 
 export interface HousekeepingReport {
 	readonly tenants: number;

@@ -34,19 +34,22 @@ export interface StoredManifest {
 
 /**
  * Stores every file of the walk and then the manifest, and reads all of it back. Throws CHECKPOINT_FAILED when the walk
- * contradicts itself or what was stored does not read back; DISK_FULL. Blobs of a failed attempt are left to gc.
+ * contradicts itself or what was stored does not read back; DISK_FULL. Blobs of a failed attempt are left to gc;
+ * `onBlob` names each one as soon as it is stored.
  */
 export async function writeManifest(
 	scope: BlobScope,
 	head: Omit<CheckpointManifest, 'entries'>,
 	walk: AsyncIterable<DataEntry>,
-	options: Options,
+	options: Options & { readonly onBlob?: (sha256: string) => void },
 ): Promise<StoredManifest> {
 	const entries: ManifestEntry[] = [];
 	const before = await filesOf(scope, head.parent, options);
 	for await (const entry of walk) {
 		options.signal.throwIfAborted();
-		entries.push(await storeEntry(scope, entry, before.get(entry.path), options));
+		const stored = await storeEntry(scope, entry, before.get(entry.path), options);
+		if (stored.kind === 'file') options.onBlob?.(stored.sha256);
+		entries.push(stored);
 	}
 	const problems = checkEntries(entries);
 	if (problems.length > 0) {
@@ -56,6 +59,7 @@ export async function writeManifest(
 	}
 	const manifest = { ...head, entries };
 	const { sha256 } = await scope.blobs.put(scope.tenantId, once(encodeManifest(manifest)), options);
+	options.onBlob?.(sha256);
 	const fault = await findFault(scope, sha256, options);
 	if (fault !== undefined)
 		throw new MvmError('CHECKPOINT_FAILED', `the checkpoint does not read back: ${fault}`, {

@@ -19,8 +19,11 @@ import {
 
 /** Good checkpoints kept of each instance. */
 const KEEP = 3;
-/** Blobs younger than this belong to a checkpoint that may still be under way. */
-const MIN_AGE_MS = 6 * 60 * 60 * 1000;
+/**
+ * Blobs stored, or found again, more recently than this are left alone: a checkpoint may have them and not have said so
+ * yet. What it has said is in `#underWay`, however long it takes.
+ */
+const MIN_AGE_MS = 10 * 60 * 1000;
 
 export interface CheckpointStoreDeps {
 	readonly db: Database;
@@ -45,6 +48,8 @@ interface Options {
 
 export class CheckpointStore {
 	readonly #deps: CheckpointStoreDeps;
+	/** Blobs of checkpoints that are being written, one set for each. */
+	readonly #underWay = new Map<Set<string>, TenantId>();
 
 	constructor(deps: CheckpointStoreDeps) {
 		this.#deps = deps;
@@ -75,23 +80,32 @@ export class CheckpointStore {
 		const parent = rows.find((row) => row.state === 'good');
 		const walk = await runtime.checkpointData(instanceId, options);
 		const head = { parent: parent?.manifestSha256 ?? null, image, incarnation, schemaVersions, createdAtMs: clock.now() };
-		const stored = await writeManifest({ blobs, tenantId }, head, walk.entries, options);
-		const checkpointId = newCheckpointId(random(8));
-		const row = {
-			id: checkpointId,
-			tenantId,
-			instanceId,
-			parentId: parent?.id ?? null,
-			manifestSha256: stored.sha256,
-			incarnation,
-			image,
-			schemaVersions,
-			entries: stored.manifest.entries.length,
-			bytes: stored.bytes,
-			frozenAt,
-		};
-		await db.asTenant(tenantId, (tx) => insertCheckpoint(tx, row), { ...options, idempotent: true });
-		return { checkpointId, entries: row.entries, bytes: row.bytes, refused: walk.refused() };
+		const stores = new Set<string>();
+		this.#underWay.set(stores, tenantId);
+		try {
+			const stored = await writeManifest({ blobs, tenantId }, head, walk.entries, {
+				...options,
+				onBlob: (sha256) => stores.add(sha256),
+			});
+			const checkpointId = newCheckpointId(random(8));
+			const row = {
+				id: checkpointId,
+				tenantId,
+				instanceId,
+				parentId: parent?.id ?? null,
+				manifestSha256: stored.sha256,
+				incarnation,
+				image,
+				schemaVersions,
+				entries: stored.manifest.entries.length,
+				bytes: stored.bytes,
+				frozenAt,
+			};
+			await db.asTenant(tenantId, (tx) => insertCheckpoint(tx, row), { ...options, idempotent: true });
+			return { checkpointId, entries: row.entries, bytes: row.bytes, refused: walk.refused() };
+		} finally {
+			this.#underWay.delete(stores);
+		}
 	}
 
 	/**
@@ -150,11 +164,12 @@ export class CheckpointStore {
 	 */
 	async gc(tenantId: TenantId, options: Options): Promise<readonly BlobRef[]> {
 		const { db, blobs, clock } = this.#deps;
+		// Taken before the rows are read: a checkpoint that ends in between is in one of the two.
+		const keep = new Set(this.#blobsUnderWay(tenantId));
 		const rows = await db.asTenant(tenantId, (tx) => pruneCheckpoints(tx, { tenantId, keep: KEEP }), {
 			...options,
 			idempotent: true,
 		});
-		const keep = new Set<string>();
 		for (const row of rows) {
 			try {
 				for (const sha256 of await blobsOf({ blobs, tenantId }, row.manifestSha256, options)) keep.add(sha256);
@@ -163,7 +178,12 @@ export class CheckpointStore {
 				await db.asTenant(tenantId, (tx) => markCheckpointBad(tx, row.id, error.message), { ...options, idempotent: true });
 			}
 		}
+		for (const sha256 of this.#blobsUnderWay(tenantId)) keep.add(sha256);
 		return blobs.gc(tenantId, keep, { minAgeMs: MIN_AGE_MS, nowMs: clock.now(), signal: options.signal });
+	}
+
+	#blobsUnderWay(tenantId: TenantId): readonly string[] {
+		return [...this.#underWay].flatMap(([stores, owner]) => (owner === tenantId ? [...stores] : []));
 	}
 
 	/** Verifies and then restores one checkpoint; its fault, or undefined when `/data` now is what it says. */

@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -88,6 +88,11 @@ function make(runtime: FakeRuntime, under: Blobs = blobs): CheckpointStore {
 }
 const versions = { schemaVersions: { openclaw: '2026.9.6' } };
 const rows = (instance: CheckpointSubject) => store.db.asTenant(tenantId, (tx) => listCheckpoints(tx, instance.id));
+const sha256Of = (text: string) => createHash('sha256').update(text).digest('hex');
+const filesOf = (tenant: string) =>
+	readdirSync(join(folder, tenant), { recursive: true, withFileTypes: true })
+		.filter((entry) => entry.isFile())
+		.map((entry) => join(entry.parentPath, entry.name));
 async function flip(sha256: string): Promise<void> {
 	const file = await open(join(folder, tenantId, 'sha256', sha256.slice(0, 2), sha256.slice(2)), 'r+');
 	const { buffer } = await file.read(Buffer.alloc(1), 0, 1, 3);
@@ -232,6 +237,31 @@ test('a version newer than the runtime is skipped without being called bad', asy
 		details: { skipped: expect.arrayContaining([{ id: ids[0], why: expect.stringContaining('2026.9.5') }]) },
 	});
 	expect((await rows(instance)).map((row) => row.state)).toEqual(['good', 'good', 'good']);
+});
+
+test('gc during a checkpoint that takes long leaves what it has stored so far', async () => {
+	const runtime = new FakeRuntime();
+	const instance = await subject();
+	const { promise, resolve } = Promise.withResolvers<void>();
+	const slow = {
+		restoreData: runtime.restoreData,
+		checkpointData: async () => ({
+			refused: () => [],
+			entries: (async function* () {
+				yield* walk({ early: 'stored early, long ago' }, 0);
+				await promise;
+				for await (const entry of walk({ late: 'stored late' }, 0)) if (entry.kind === 'file') yield entry;
+			})(),
+		}),
+	};
+	const checkpoints = make(slow as unknown as FakeRuntime);
+	const writing = checkpoints.write({ instance, frozenAt: new Date(1), ...versions }, { signal });
+	await expect.poll(() => blobs.has(tenantId, sha256Of('stored early, long ago'))).toBe(true);
+	for (const path of filesOf(tenantId)) utimesSync(path, 1, 1);
+	await checkpoints.gc(tenantId, { signal });
+	resolve();
+	const { checkpointId } = await writing;
+	expect(await checkpoints.verify(tenantId, checkpointId, { signal })).toBeUndefined();
 });
 
 test('gc keeps the newest three, what the instance names, and what a message may have to be delivered after', async () => {
