@@ -33,6 +33,7 @@ import {
 	findApiKey,
 	findTenant,
 	getInstance,
+	Housekeeper,
 	listCheckpoints,
 	listInstances,
 	openMasterKey,
@@ -88,6 +89,7 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 	const isSingleUid = capabilities.conditions.some((c) => c.type === 'SingleUid' && c.status);
 	const pools = new Pools({ db, runtime, key, isSingleUid });
 	const checkpoints = new CheckpointStore({ db, blobs, runtime, clock, random, log });
+	stack.use(new Housekeeper({ db, checkpoints, clock, log })).start();
 	const handlers = new Map<number, DialHandler>();
 	const lifecycle = new Lifecycle({
 		db,
