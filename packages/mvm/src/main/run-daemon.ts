@@ -135,7 +135,7 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 	});
 
 	const report = await recoverAll(lifecycle);
-	log.info({ ...report, errors: report.errors.length }, 'recovery done');
+	log.info({ ...report, rolledBack: undefined, rolled_back: report.rolledBack, errors: report.errors.length }, 'recovery done');
 
 	const loadChannel = channelsOf({
 		database: db,

@@ -8,6 +8,9 @@ import { systemClock } from '../drivers/clock/system.ts';
 import { parseConfig } from '../platform/config.ts';
 import { makeLogger } from '../platform/logger.ts';
 import { type Paths, resolvePaths } from '../platform/paths.ts';
+
+export { doctor } from './doctor.ts';
+
 import { makeFolders } from './folders.ts';
 import { KeptProcess } from './processes.ts';
 import { readConfig } from './read-config.ts';
