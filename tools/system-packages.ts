@@ -31,7 +31,12 @@ if (missing.length > 0) {
 	process.stdout.write(`installing ${missing.join(', ')} with apt\n`);
 	const options: SpawnSyncOptions = {
 		stdio: ['ignore', 'ignore', 'inherit'],
-		env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+		env: {
+			...process.env,
+			// dpkg insists on the folders of system programs, which a user's PATH may lack.
+			PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`,
+			DEBIAN_FRONTEND: 'noninteractive',
+		},
 	};
 	const args = ['install', '-y', '--no-install-recommends', ...missing];
 	let done = spawnSync('apt-get', args, options);
