@@ -1,6 +1,6 @@
 // The rows of checkpoints: one is inserted only after all of its bytes were verified, and marked bad when they later are not.
 import { type CheckpointId, type InstanceId, MvmError, type TenantId } from '@mvm/protocol';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Tx } from '../database.ts';
 import { json } from '../tables.ts';
 
@@ -66,24 +66,33 @@ export async function markCheckpointBad(tx: Tx, id: CheckpointId, reason: string
 }
 
 /**
- * Removes rows of a tenant that nobody will restore from, and returns those that stay. Kept of each instance that is not
+ * Removes rows of a tenant, or of one instance of it, that nobody will restore from. Kept of each instance that is not
  * destroyed: the newest `keep` good and `keep` bad ones, the one the instance names, and every one that a message with a
  * body names (it may have to be delivered again after a fallback past it).
  */
 export async function pruneCheckpoints(
 	tx: Tx,
-	input: { readonly tenantId: TenantId; readonly keep: number },
-): Promise<readonly CheckpointRow[]> {
+	input: { readonly tenantId: TenantId; readonly instanceId?: InstanceId; readonly keep: number },
+): Promise<void> {
+	const { tenantId, instanceId, keep } = input;
+	const inScope = (table: string): RawBuilder<boolean> =>
+		instanceId === undefined ? sql`true` : sql`${sql.ref(table)}.instance_id = ${instanceId}`;
 	await sql`
-		delete from checkpoint where tenant_id = ${input.tenantId} and id not in (
+		delete from checkpoint gone where gone.tenant_id = ${tenantId} and ${inScope('gone')} and gone.id not in (
 			select id from (
 				select c.id, row_number() over (partition by c.instance_id, c.state order by c.frozen_at desc, c.created_at desc, c.id desc) as rank
 				from checkpoint c join instance i on i.id = c.instance_id
-				where c.tenant_id = ${input.tenantId} and i.state <> 'destroyed'
-			) ranked where rank <= ${input.keep}
-			union select i.checkpoint_id from instance i where i.tenant_id = ${input.tenantId} and i.checkpoint_id is not null and i.state <> 'destroyed'
+				where c.tenant_id = ${tenantId} and ${inScope('c')} and i.state <> 'destroyed'
+			) ranked where rank <= ${keep}
+			union select i.checkpoint_id from instance i
+				where i.tenant_id = ${tenantId} and i.checkpoint_id is not null and i.state <> 'destroyed'
 			union select m.checkpoint_id from ingress_message m
-				where m.tenant_id = ${input.tenantId} and m.checkpoint_id is not null and m.body is not null
+				where m.tenant_id = ${tenantId} and ${inScope('m')} and m.taken_at is not null and m.body is not null
+					and m.checkpoint_id is not null
 		)`.execute(tx);
-	return tx.selectFrom('checkpoint').selectAll().where('tenantId', '=', input.tenantId).orderBy('id').execute();
+}
+
+/** All that a tenant has, good and bad. */
+export async function listTenantCheckpoints(tx: Tx, tenantId: TenantId): Promise<readonly CheckpointRow[]> {
+	return tx.selectFrom('checkpoint').selectAll().where('tenantId', '=', tenantId).orderBy('id').execute();
 }

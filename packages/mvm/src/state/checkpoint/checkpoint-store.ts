@@ -6,13 +6,14 @@ import { type CheckpointCandidate, chooseCheckpoint, type SkippedCheckpoint } fr
 import type { BlobRef, Blobs } from '../../ports/blobs.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { RefusedEntry, Runtime } from '../../ports/runtime.ts';
-import type { Database } from '../database.ts';
+import type { Database, Tx } from '../database.ts';
 import { type BlobScope, blobsOf, findFault, readManifest, restoreEntries, writeManifest } from '../manifest.ts';
 import {
 	type CheckpointRow,
 	getCheckpoint,
 	insertCheckpoint,
 	listCheckpoints,
+	listTenantCheckpoints,
 	markCheckpointBad,
 	pruneCheckpoints,
 } from './checkpoint-rows.ts';
@@ -101,7 +102,11 @@ export class CheckpointStore {
 				bytes: stored.bytes,
 				frozenAt,
 			};
-			await db.asTenant(tenantId, (tx) => insertCheckpoint(tx, row), { ...options, idempotent: true });
+			const insert = async (tx: Tx): Promise<void> => {
+				await insertCheckpoint(tx, row);
+				await pruneCheckpoints(tx, { tenantId, instanceId, keep: KEEP });
+			};
+			await db.asTenant(tenantId, insert, { ...options, idempotent: true });
 			return { checkpointId, entries: row.entries, bytes: row.bytes, refused: walk.refused() };
 		} finally {
 			this.#underWay.delete(stores);
@@ -166,10 +171,11 @@ export class CheckpointStore {
 		const { db, blobs, clock } = this.#deps;
 		// Taken before the rows are read: a checkpoint that ends in between is in one of the two.
 		const keep = new Set(this.#blobsUnderWay(tenantId));
-		const rows = await db.asTenant(tenantId, (tx) => pruneCheckpoints(tx, { tenantId, keep: KEEP }), {
-			...options,
-			idempotent: true,
-		});
+		const prune = async (tx: Tx): Promise<readonly CheckpointRow[]> => {
+			await pruneCheckpoints(tx, { tenantId, keep: KEEP });
+			return listTenantCheckpoints(tx, tenantId);
+		};
+		const rows = await db.asTenant(tenantId, prune, { ...options, idempotent: true });
 		for (const row of rows) {
 			try {
 				for (const sha256 of await blobsOf({ blobs, tenantId }, row.manifestSha256, options)) keep.add(sha256);

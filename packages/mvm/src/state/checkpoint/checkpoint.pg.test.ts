@@ -13,6 +13,7 @@ import { DirectoryBlobs } from '../../drivers/blobs/directory/directory-blobs.ts
 import { FailingBlobs } from '../../drivers/blobs/failing/failing-blobs.ts';
 import type { Blobs } from '../../ports/blobs.ts';
 import type { DataEntry, Runtime } from '../../ports/runtime.ts';
+import { returnMessages, settleMessages } from '../ingress/settle-messages.ts';
 import { readManifest } from '../manifest.ts';
 import { getCheckpoint, listCheckpoints } from './checkpoint-rows.ts';
 import { CheckpointStore, type CheckpointSubject } from './checkpoint-store.ts';
@@ -239,6 +240,39 @@ test('a version newer than the runtime is skipped without being called bad', asy
 	expect((await rows(instance)).map((row) => row.state)).toEqual(['good', 'good', 'good']);
 });
 
+test('whatever checkpoint is fallen back to, every message it does not contain can be delivered again; the others keep no body', async () => {
+	const runtime = new FakeRuntime();
+	const checkpoints = make(runtime);
+	const instance = await subject();
+	const ids: CheckpointId[] = [];
+	const bodies = () =>
+		store.asSuperuser<{ n: string; kept: boolean }>(
+			'select event_id as n, body is not null as kept from ingress_message where instance_id = $1 order by id',
+			[instance.id],
+		);
+	for (let n = 1; n <= 8; n += 1) {
+		await store.asSuperuser(
+			"insert into ingress_message (tenant_id, pool_id, channel, event_id, path, headers, body, body_bytes, trace_id, state, instance_id, taken_at) values ($1, 'workers', $2, $3, '/', '{}', 'x', 1, 't', 'taken', $2, $4)",
+			[tenantId, instance.id, n, new Date(1_000 * n - 500)],
+		);
+		const frozenAt = new Date(1_000 * n);
+		runtime.data = { state: `after ${n}` };
+		const { checkpointId } = await checkpoints.write({ instance, frozenAt, ...versions }, { signal });
+		await store.db.asSystem((tx) => settleMessages(tx, { instanceId: instance.id, checkpointId, frozenAt }));
+		await store.asSuperuser('update instance set checkpoint_id = $1 where id = $2', [checkpointId, instance.id]);
+		ids.push(checkpointId);
+		const oldest = (await rows(instance)).at(-1);
+		const needed = (await bodies()).filter((row) => Number(row.n) * 1_000 > (oldest?.frozenAt.getTime() ?? 0));
+		expect(needed.map((row) => row.kept)).toEqual(needed.map(() => true));
+	}
+	expect((await rows(instance)).length).toBeLessThanOrEqual(5); // it does not grow with the number of checkpoints
+	expect((await bodies()).filter((row) => row.kept).length).toBeLessThanOrEqual(5);
+	for (const id of ids.slice(-2)) await flip(await blobOf(id, 'state'));
+	const { checkpointId, frozenAt, skipped } = await checkpoints.restore(instance, { allowFallback: true, signal });
+	expect([checkpointId, skipped.length]).toEqual([ids[5], 2]);
+	expect(await store.db.asSystem((tx) => returnMessages(tx, { instanceId: instance.id, frozenAt }))).toBe(2);
+});
+
 test('gc during a checkpoint that takes long leaves what it has stored so far', async () => {
 	const runtime = new FakeRuntime();
 	const instance = await subject();
@@ -266,15 +300,15 @@ test('gc during a checkpoint that takes long leaves what it has stored so far', 
 
 test('gc keeps the newest three, what the instance names, and what a message may have to be delivered after', async () => {
 	const { instance, runtime, checkpoints, ids } = await three();
-	for (const n of [4, 5, 6, 7]) {
-		runtime.data = { 'd/state': `content ${n} of ${instance.id}` };
-		ids.push((await checkpoints.write({ instance, frozenAt: new Date(1_000 * n), ...versions }, { signal })).checkpointId);
-	}
 	await store.asSuperuser('update instance set checkpoint_id = $1 where id = $2', [ids[0], instance.id]);
 	await store.asSuperuser(
 		"insert into ingress_message (tenant_id, pool_id, channel, event_id, path, headers, body, body_bytes, trace_id, state, checkpoint_id) values ($1, 'workers', 'c', '1', '/', '{}', 'x', 1, 't', 'settled', $2)",
 		[tenantId, ids[1]],
 	);
+	for (const n of [4, 5, 6, 7]) {
+		runtime.data = { 'd/state': `content ${n} of ${instance.id}` };
+		ids.push((await checkpoints.write({ instance, frozenAt: new Date(1_000 * n), ...versions }, { signal })).checkpointId);
+	}
 	const old = new CheckpointStore({
 		db: store.db,
 		blobs,
@@ -283,9 +317,9 @@ test('gc keeps the newest three, what the instance names, and what a message may
 		random: (n) => randomBytes(n),
 		log: pino({ level: 'silent' }),
 	});
-	const before = await blobOf(ids[2] as CheckpointId, 'd/state');
-	expect(await checkpoints.gc(tenantId, { signal })).toEqual([]); // rows go at once, young blobs stay
-	const kept = (await rows(instance)).map((row) => row.id);
+	const before = sha256Of(`content 3 of ${instance.id}`);
+	const kept = (await rows(instance)).map((row) => row.id); // rows go with the next checkpoint, blobs with gc once they are old
+	expect(await checkpoints.gc(tenantId, { signal })).toEqual([]);
 	expect(kept).toEqual([ids[6], ids[5], ids[4], ids[1], ids[0]]);
 	expect((await old.gc(tenantId, { signal })).map((ref) => ref.sha256)).toContain(before);
 	for (const id of kept) expect(await checkpoints.verify(tenantId, id, { signal })).toBeUndefined();

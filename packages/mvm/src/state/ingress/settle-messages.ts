@@ -5,8 +5,8 @@ import { sql } from 'kysely';
 import type { Tx } from '../database.ts';
 
 /**
- * Settles what was taken before the checkpoint's freeze. A settled body is kept until the next checkpoint settles after
- * it, so that falling back one checkpoint still finds everything to deliver again.
+ * Settles what was taken before the checkpoint's freeze. A settled body is kept until every checkpoint that could still be
+ * fallen back to contains its message (and one checkpoint longer), so that any fallback finds all there is to deliver again.
  */
 export async function settleMessages(
 	tx: Tx,
@@ -20,7 +20,9 @@ export async function settleMessages(
 	await sql`
 		update ingress_message set body = null
 		where instance_id = ${input.instanceId} and state = 'settled' and body is not null
-			and checkpoint_id <> ${input.checkpointId} and taken_at <= ${input.frozenAt}
+			and checkpoint_id <> ${input.checkpointId} and taken_at <= coalesce(
+				(select min(c.frozen_at) from checkpoint c where c.instance_id = ${input.instanceId} and c.state = 'good'),
+				${input.frozenAt})
 	`.execute(tx);
 	return settled.rows.length;
 }
