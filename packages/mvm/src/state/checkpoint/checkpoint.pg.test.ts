@@ -302,8 +302,8 @@ test('gc keeps the newest three, what the instance names, and what a message may
 	const { instance, runtime, checkpoints, ids } = await three();
 	await store.asSuperuser('update instance set checkpoint_id = $1 where id = $2', [ids[0], instance.id]);
 	await store.asSuperuser(
-		"insert into ingress_message (tenant_id, pool_id, channel, event_id, path, headers, body, body_bytes, trace_id, state, checkpoint_id) values ($1, 'workers', 'c', '1', '/', '{}', 'x', 1, 't', 'settled', $2)",
-		[tenantId, ids[1]],
+		"insert into ingress_message (tenant_id, pool_id, channel, event_id, path, headers, body, body_bytes, trace_id, state, checkpoint_id, instance_id, taken_at) values ($1, 'workers', 'c', '1', '/', '{}', 'x', 1, 't', 'settled', $2, $3, now())",
+		[tenantId, ids[1], instance.id],
 	);
 	for (const n of [4, 5, 6, 7]) {
 		runtime.data = { 'd/state': `content ${n} of ${instance.id}` };
