@@ -34,13 +34,17 @@ export async function runProgram(commands: readonly Command[], argv: readonly st
 	} catch (error) {
 		if (!(error instanceof CommanderError)) return fail(error, 'table', world);
 		if (error.exitCode === 0) return 0;
-		const message = error.message.replace(/^error: /, '');
-		return fail(
-			new Problem('USAGE', message, { hint: 'mvm --help lists the commands' }),
-			wantsJson(argv) ? 'json' : 'table',
-			world,
-		);
+		return fail(usageError(error), wantsJson(argv) ? 'json' : 'table', world);
 	}
+}
+
+/** Commander puts its guess on a second line. */
+function usageError(error: CommanderError): MvmError {
+	const [message = '', guess] = error.message.replace(/^error: /, '').split('\n');
+	const meant = /Did you mean (?:one of )?(.+?)\?/.exec(guess ?? '')?.[1];
+	return new Problem('USAGE', message, {
+		hint: meant === undefined ? 'mvm --help lists the commands' : `did you mean ${meant}?`,
+	});
 }
 
 const wantsJson = (argv: readonly string[]): boolean =>

@@ -68,6 +68,12 @@ test('what is not a route of the API asks for a credential as well, health excep
 	expect((await edge.call('/metrics', { key: edge.keys.operator })).text).toBe('mvm_up 1\n');
 });
 
+test('a key of another tenant is refused before anybody looks whether the pool is there', async () => {
+	for (const path of ['/t/acme/workers/', '/t/acme/ghost/', '/t/ghost/ghost/']) {
+		expect((await edge.call(path, { key: edge.keys.foreign })).status, path).toBe(403);
+	}
+});
+
 test('an upgrade is refused like a request', async () => {
 	const upgrade = (path: string, key?: string): Promise<string> =>
 		new Promise((resolve) => {

@@ -34,9 +34,13 @@ export function parseGatewayAddress(url: string): GatewayAddress {
 	return { tenantId: tenantId.data, poolId: poolId.data, path: rest.startsWith('?') ? `/${rest}` : rest };
 }
 
+/** Throws FORBIDDEN. Asked before anything is looked up, so that a stranger does not learn which pools there are. */
+export function requireOwnTenant(principal: Principal, address: GatewayAddress): void {
+	if (!isOfTenant(principal, address.tenantId)) throw new MvmError('FORBIDDEN', 'the key belongs to another tenant');
+}
+
 /** Throws FORBIDDEN. An OpenClaw gateway's token is full power over it, so only those who administer the tenant pass. */
 export function requireAccess(principal: Principal, address: GatewayAddress, target: GatewayTarget): void {
-	if (!isOfTenant(principal, address.tenantId)) throw new MvmError('FORBIDDEN', 'the key belongs to another tenant');
 	if (target.adapter === 'openclaw' && !administers(principal, address.tenantId)) {
 		throw new MvmError('FORBIDDEN', 'only an administrator of the tenant may talk to its OpenClaw gateway');
 	}

@@ -14,6 +14,7 @@ import {
 	type GatewayToken,
 	parseGatewayAddress,
 	requireAccess,
+	requireOwnTenant,
 } from './gateway-target.ts';
 import type { HoldCounter } from './hold.ts';
 import type { Principal } from './principal.ts';
@@ -116,9 +117,10 @@ export async function serveUpgrade(deps: GatewayDeps, passage: Passage, socket: 
 /** Checks, wakes and opens the stream; disposing ends the stream and then the lease. */
 async function enter(deps: GatewayDeps, passage: Passage): Promise<Entry & AsyncDisposable> {
 	const address = parseGatewayAddress(passage.request.url ?? '');
+	requireOwnTenant(passage.principal, address);
 	const target = await deps.findTarget(address.tenantId, address.poolId);
-	requireAccess(passage.principal, address, target ?? { port: undefined, adapter: 'none' });
 	if (target === undefined) throw new MvmError('POOL_NOT_FOUND', `tenant ${address.tenantId} has no pool ${address.poolId}`);
+	requireAccess(passage.principal, address, target);
 	const { port } = target;
 	if (port === undefined) {
 		throw new MvmError('UNSUPPORTED', `pool ${address.poolId} takes no HTTP requests`, {

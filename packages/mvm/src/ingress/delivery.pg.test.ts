@@ -174,7 +174,7 @@ test('a deliverer that dies in the middle costs a second delivery and nothing el
 	const next = await start();
 	await new Promise((resolve) => setTimeout(resolve, 50));
 	expect(next.instance.arrived).toEqual([]); // the claim still stands, and the lane waits behind it
-	expect(await store.db.asSystem(releaseClaims)).toHaveLength(1);
+	expect(await store.db.asSystem((tx) => releaseClaims(tx, { but: 'me' }))).toHaveLength(1);
 	next.delivery.poke();
 	await until(states, ['taken', 'taken']);
 	expect(next.instance.arrived.map((request) => JSON.parse(request.body).id)).toEqual(['once', 'then']);
@@ -308,6 +308,22 @@ test('what a destroyed instance had taken is delivered to another one', async ()
 	await start({}, instance);
 	await until(() => instance.arrived.length, 2);
 	await store.asSuperuser("update instance set state = 'running'");
+});
+
+test('a deliverer that is poked while it stops lets the delivery in flight end, and takes no other', async () => {
+	const gate = Promise.withResolvers<void>();
+	const { instance, delivery } = await start();
+	instance.respond = async (_request, response) => {
+		await gate.promise;
+		response.writeHead(200, { [PROOF.header]: PROOF.equals }).end();
+	};
+	await put([{ id: 'first' }, { id: 'second' }]);
+	await until(() => instance.arrived.length, 1);
+	const stopping = delivery.stop({ signal: AbortSignal.timeout(5_000) });
+	delivery.poke();
+	gate.resolve();
+	await stopping;
+	expect(await states()).toEqual(['taken', 'pending']);
 });
 
 test('the store away for a moment delays a delivery and loses nothing', async () => {

@@ -46,6 +46,8 @@ export class Delivery {
 	readonly #perTenant = new Map<TenantId, number>();
 	readonly #parkedUntil = new Map<TenantId, number>();
 	#isDirty = false;
+	#isStarted = false;
+	#isStopping = false;
 	#scanning: Promise<void> | undefined;
 	#cancelTimer: (() => void) | undefined;
 	#cancelSweep: (() => void) | undefined;
@@ -59,16 +61,17 @@ export class Delivery {
 	async start(options: { readonly recover: boolean }): Promise<void> {
 		const { database, log } = this.#deps;
 		if (options.recover) {
-			const again = await database.asSystem(releaseClaims, { idempotent: true });
+			const again = await database.asSystem((tx) => releaseClaims(tx, { but: this.#deps.claim }), { idempotent: true });
 			for (const id of again) log.info({ message_id: id }, 'delivery was interrupted, message will be delivered again');
 		}
+		this.#isStarted = true;
 		this.#unlisten = await database.listen(INGRESS_NOTIFY_CHANNEL, () => this.poke());
 		this.#sweep();
 	}
 
 	/** Looks for due lanes now. Cheap to call often. */
 	poke(): void {
-		if (this.#stop.signal.aborted) return;
+		if (!this.#isStarted || this.#isStopping) return;
 		this.#isDirty = true;
 		this.#scanning ??= this.#scan().finally(() => {
 			this.#scanning = undefined;
@@ -97,8 +100,6 @@ export class Delivery {
 		options.signal.removeEventListener('abort', cut);
 		cut();
 	}
-
-	#isStopping = false;
 
 	async #scan(): Promise<void> {
 		while (this.#isDirty && !this.#isStopping) {

@@ -3,11 +3,11 @@
 import { sql } from 'kysely';
 import type { Tx } from '../database.ts';
 
-/** Gives back every open claim. Only for the one deliverer that starts while no other runs. Returns the messages' ids. */
-export async function releaseClaims(tx: Tx): Promise<number[]> {
+/** Gives back every open claim but the caller's own. Only while no other deliverer runs. Returns the messages' ids. */
+export async function releaseClaims(tx: Tx, input: { readonly but: string }): Promise<number[]> {
 	const result = await sql<{ id: string | number }>`
 		update ingress_message set claimed_by = null, next_attempt_at = now(), last_error = 'the platform stopped during delivery'
-		where state = 'pending' and claimed_by is not null
+		where state = 'pending' and claimed_by <> ${input.but}
 		returning id
 	`.execute(tx);
 	return result.rows.map((row) => Number(row.id));
