@@ -8,12 +8,13 @@ import { systemClock } from '../drivers/clock/system.ts';
 import { holdHostdLock, listenHostd } from '../drivers/runtime/hostd-server/listen.ts';
 import { makeHostdServer } from '../drivers/runtime/hostd-server/server.ts';
 import { type ImageCalls, maintainProcessHost, makeProcessRuntime } from '../drivers/runtime/process/driver.ts';
-import { openProcessHost, type ProcessHostDeps } from '../drivers/runtime/process/host.ts';
+import { openProcessHost, type ProcessHost, type ProcessHostDeps } from '../drivers/runtime/process/host.ts';
+import { recoverProcessHost, releaseMounts } from '../drivers/runtime/process/recover.ts';
 import { makeSwap, type Swap } from '../drivers/runtime/process/swap.ts';
 import type { Logger } from '../platform/logger.ts';
 
 const DRAIN_MS = 30_000;
-const SWAPOFF_MS = 60_000;
+const REST_MS = 60_000;
 
 export interface HostdConfig {
 	readonly dataDir: string;
@@ -33,14 +34,20 @@ export interface HostdImages extends ImageCalls {
 	readonly resolve: ProcessHostDeps['resolveImage'];
 }
 
+export interface ImageContext {
+	readonly dataDir: string;
+	/** Hashes that instances of this host booted from last. */
+	readonly inUse: () => readonly string[];
+}
+
 /**
  * Serves until `ended` aborts, then drains. With the reason `SIGINT` (the whole platform goes to rest, instances are asleep
- * already) the managed swap is taken off too; with any other it stays for the hibernated instances. Throws CONFLICT when a
+ * already) mounts and the managed swap are let go too; with any other they stay for what sleeps. Throws CONFLICT when a
  * hostd of this data folder runs already.
  */
 export async function runHostd(
 	config: HostdConfig,
-	deps: { readonly log: Logger; readonly images: (dataDir: string) => HostdImages },
+	deps: { readonly log: Logger; readonly images: (context: ImageContext) => HostdImages },
 	ended: AbortSignal,
 ): Promise<void> {
 	const { log } = deps;
@@ -48,8 +55,10 @@ export async function runHostd(
 	const dataDir = realpathSync(config.dataDir);
 	const name = createHash('sha256').update(dataDir).digest('hex').slice(0, 8);
 	const lock = await holdHostdLock(name);
-	const images = deps.images(dataDir);
-	const host = await openProcessHost(
+	let host: ProcessHost | undefined;
+	const inUse = (): string[] => (host?.slots.all() ?? []).map(({ image }) => image).filter((image) => image !== undefined);
+	const images = deps.images({ dataDir, inUse });
+	host = await openProcessHost(
 		{
 			dataDir,
 			runDir: config.runDir,
@@ -62,6 +71,7 @@ export async function runHostd(
 		{ clock: systemClock, log, resolveImage: images.resolve },
 		{ signal: ended },
 	);
+	await recoverProcessHost(host, { signal: ended });
 	const swap = config.swap === undefined ? undefined : managedSwap(dataDir, config.swap);
 	await swap?.ensure({ signal: ended });
 	const moreConditions = async (): Promise<readonly Condition[]> => weaknesses((await swap?.status())?.conditions ?? []);
@@ -76,13 +86,17 @@ export async function runHostd(
 	log.info('hostd drains');
 	await server.drain({ signal: AbortSignal.timeout(DRAIN_MS) });
 	await maintenance;
+	if (ended.reason === 'SIGINT') await goToRest(host, swap, log);
 	host.abilities.cgroups?.removeParents(); // those that still hold an instance stay
-	if (ended.reason === 'SIGINT' && swap !== undefined)
-		await swap
-			.release({ signal: AbortSignal.timeout(SWAPOFF_MS) })
-			.catch((err: unknown) => log.warn({ err }, 'the managed swap stays on'));
 	lock.close();
 	log.info('hostd ended');
+}
+
+/** What does not let go is logged and stays as it is: nothing of it is lost, and the next start finds it. */
+async function goToRest(host: ProcessHost, swap: Swap | undefined, log: Logger): Promise<void> {
+	const signal = AbortSignal.timeout(REST_MS);
+	await releaseMounts(host, { signal }).catch((err: unknown) => log.warn({ err }, 'some mounts stay'));
+	await swap?.release({ signal }).catch((err: unknown) => log.warn({ err }, 'the managed swap stays on'));
 }
 
 function managedSwap(dataDir: string, { sizeMib, zswap, pageCluster }: NonNullable<HostdConfig['swap']>): Swap {

@@ -1,5 +1,5 @@
 // Boots one instance: checks that nothing of it lives, makes the incarnation durable, then lets the sandbox run.
-import { chmodSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GuestConfig, type InstanceId, MvmError } from '@mvm/protocol';
 import type { BootInput, Observed } from '../../../ports/runtime.ts';
@@ -32,10 +32,11 @@ export async function bootInstance(host: ProcessHost, input: BootInput, options:
 	writeConfig(paths.config, input);
 	cgroup?.remove(); // counters of the life before (killed, swapped) do not belong to this one
 	cgroup?.create({ memMib: input.memMib, pidsMax: input.pidsMax, vcpus: input.vcpus });
+	rmSync(paths.status, { force: true }); // the life before must not lend this one its exit code
 	const { monitor: _gone, ...rest } = record;
 	record = host.slots.put({
 		...rest,
-		phase: 'started',
+		phase: 'starting',
 		incarnation: input.incarnation,
 		hibernated: false,
 		dataFresh: false,
@@ -63,6 +64,7 @@ export async function bootInstance(host: ProcessHost, input: BootInput, options:
 			},
 		};
 		await launchSandbox(host.clock, { ...launch, ...watch }, { signal });
+		record = host.slots.put({ ...record, phase: 'started' });
 	} catch (error) {
 		await abandon(host, record);
 		if (error instanceof MvmError)

@@ -1,7 +1,7 @@
 // One instance's cgroups on v1, v2 and hybrid hosts: limits, placement, freeze, kill, and what it costs. Limits sit where
 // the controllers are; freezing and killing use the v2 tree when there is one (a v2-frozen tree can be killed), else v1.
 // Called by the process driver as root. Every effect is read back before it counts as done.
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MvmError } from '@mvm/protocol';
 import type { Clock } from '../../../ports/clock.ts';
@@ -34,6 +34,8 @@ export interface CgroupHost {
 	readonly canLimitMemory: boolean;
 	readonly canFreeze: boolean;
 	group(name: string): Cgroup;
+	/** Groups that exist now, by name. */
+	names(): readonly string[];
 	/** Removes the parents once no instance is left. */
 	removeParents(): void;
 }
@@ -66,6 +68,10 @@ export function openCgroups(
 		canLimitMemory: has('memory'),
 		canFreeze: freezer !== undefined,
 		group: (name) => new Cgroup(deps.clock, layout, name),
+		names: () => {
+			const folders = roots(mounts).flatMap((mount) => readdirSync(join(mount, options.parent), { withFileTypes: true }));
+			return [...new Set(folders.filter((entry) => entry.isDirectory()).map(({ name }) => name))];
+		},
 		removeParents() {
 			for (const mount of roots(mounts)) removeGroup(join(mount, options.parent));
 		},

@@ -63,18 +63,12 @@ export function makeProcessRuntime(host: ProcessHost, { images, moreConditions }
 	};
 }
 
-/**
- * Finishes what a crash left half-done and then keeps console logs below their cap until `signal` aborts. A failure of one
- * instance is logged and tried again; it never stops the others.
- */
+/** Keeps console logs below their cap until `signal` aborts. A failure of one is logged and tried again; it never stops the others. */
 export async function maintainProcessHost(host: ProcessHost, options: { signal: AbortSignal }): Promise<void> {
 	while (!options.signal.aborted) {
 		for (const record of host.slots.all()) {
 			try {
-				if (record.phase === 'erasing') {
-					const id = record.instanceId as InstanceId;
-					await host.exclusively(id, options, () => destroyInstance(host, id, options));
-				} else trimConsole(pathsOf(host, record).consoleLog);
+				trimConsole(pathsOf(host, record).consoleLog);
 			} catch (err) {
 				if (options.signal.aborted) return;
 				host.log.warn({ err, instance_id: record.instanceId }, 'host maintenance failed');

@@ -1,6 +1,7 @@
 // Prepares an instance's place on the host: slot, uid range, folders, disk, secrets, link directory. Idempotent; also what
 // puts everything back after a reboot. Runs no guest code.
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
+import { MvmError } from '@mvm/protocol';
 import type { Prepared, PrepareInput } from '../../../ports/runtime.ts';
 import { type ProcessHost, pathsOf } from './host.ts';
 import { conditionsOf } from './observe.ts';
@@ -15,7 +16,11 @@ export async function prepareInstance(
 ): Promise<Prepared> {
 	let record = host.slots.find(input.instanceId) ?? allocate(host, input);
 	const { signal } = options;
-	host.claims?.claim(record.slot);
+	if (host.claims?.claim(record.slot) === false)
+		throw new MvmError('CONFLICT', `the uid range of slot ${record.slot} belongs to another mvm on this host`, {
+			details: { slot: record.slot },
+			hint: 'destroy the instance here, or stop the other mvm',
+		});
 	makeFolders(host, record);
 	const paths = pathsOf(host, record);
 	// Freshness is on disk before anybody can see the empty folder, or a crash here would pass it off as the real thing.

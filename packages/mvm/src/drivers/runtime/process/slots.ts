@@ -11,8 +11,11 @@ const SlotRecordSchema = z.object({
 	version: z.literal(1),
 	instance_id: z.string(),
 	slot: z.int(),
-	/** `erasing`: destroy has begun; nothing may start here and the erase is finished at the next chance. */
-	phase: z.enum(['prepared', 'started', 'stopped', 'erasing']),
+	/**
+	 * `starting`: a boot is under way or was cut off; `started`: it got as far as a running guest.
+	 * `erasing`: destroy has begun; nothing may start here and the erase is finished at the next chance.
+	 */
+	phase: z.enum(['prepared', 'starting', 'started', 'stopped', 'erasing']),
 	data_disk_mib: z.int(),
 	/** True from the making of an empty `/data` until something booted on it or was restored into it. */
 	data_fresh: z.boolean(),
