@@ -33,7 +33,7 @@ export async function hostInfo(deps: Deps, { signal }: Options): Promise<HostInf
 	return {
 		version: deps.version,
 		startedAt: new Date(deps.startedAtMs).toISOString(),
-		privileged: !capabilities.conditions.some((c) => c.type === 'Unprivileged' && c.status),
+		privileged: !capabilities.conditions.some((c) => c.type === 'SingleUser' && c.status),
 		dataDir: deps.paths.data,
 		runDir: deps.paths.run,
 		listen: address === undefined ? [] : [`${address.host}:${address.port}`],

@@ -86,7 +86,7 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 	const newTraceId = (): string => randomBytes(16).toString('hex');
 	const recorder = new Recorder({ db, clock, log });
 	stack.defer(() => recorder.close());
-	const isSingleUid = capabilities.conditions.some((c) => c.type === 'SingleUid' && c.status);
+	const isSingleUid = capabilities.conditions.some((c) => c.type === 'SingleUser' && c.status);
 	const pools = new Pools({ db, runtime, key, isSingleUid });
 	const checkpoints = new CheckpointStore({ db, blobs, runtime, clock, random, log });
 	stack.use(new Housekeeper({ db, checkpoints, clock, log })).start();
