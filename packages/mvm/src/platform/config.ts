@@ -10,7 +10,6 @@ const ConfigFile = z.strictObject({
 	/** Edge address `host:port`. */
 	listen: z._default(z.string().check(z.regex(/^(\[[0-9a-fA-F:]+\]|[^:[\]\s]+):\d{1,5}$/)), '127.0.0.1:7070'),
 	tls: z.optional(z.strictObject({ cert: z.string(), key: z.string() })),
-	trusted_proxy: z.optional(z.strictObject({ header: z.string(), cidrs: z.array(z.string()) })),
 	/** Loopback, link-local and private upstreams that endpoints may reach, as `host:port`. */
 	upstream_allow: z._default(z.array(z.string()), []),
 	swap: z._default(
@@ -41,14 +40,11 @@ const ConfigFile = z.strictObject({
 	log_level: z._default(z.enum(['trace', 'debug', 'info', 'warn', 'error']), 'info'),
 	/** How often the sleep policy looks at awake instances, in milliseconds. */
 	policy_interval_ms: z._default(positive(), 1000),
-	/** A checkpoint of an awake idle instance that took messages since the last one. */
-	checkpoint_interval_secs: z._default(positive(), 600),
 });
 
 export interface Config {
 	readonly listen: { readonly host: string; readonly port: number };
 	readonly tls?: { readonly cert: string; readonly key: string };
-	readonly trustedProxy?: { readonly header: string; readonly cidrs: readonly string[] };
 	readonly upstreamAllow: readonly string[];
 	readonly swap: { readonly sizeMib: number; readonly zswap: boolean; readonly pageCluster?: number };
 	readonly limits: {
@@ -60,7 +56,6 @@ export interface Config {
 	};
 	readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error';
 	readonly policyIntervalMs: number;
-	readonly checkpointIntervalMs: number;
 }
 
 /**
@@ -95,7 +90,6 @@ export function parseConfig(text: string, overrides: { readonly listen?: string 
 	return {
 		listen: { host: file.listen.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(file.listen.slice(at + 1)) },
 		...(file.tls === undefined ? {} : { tls: file.tls }),
-		...(file.trusted_proxy === undefined ? {} : { trustedProxy: file.trusted_proxy }),
 		upstreamAllow: file.upstream_allow,
 		swap: {
 			sizeMib: file.swap.size_mib,
@@ -111,7 +105,6 @@ export function parseConfig(text: string, overrides: { readonly listen?: string 
 		},
 		logLevel: file.log_level,
 		policyIntervalMs: file.policy_interval_ms,
-		checkpointIntervalMs: file.checkpoint_interval_secs * 1000,
 	};
 }
 
