@@ -1,14 +1,15 @@
 // The guest agent as a real process behind a real link: requests, integrations, rest, workload and streams, without root.
 import { once } from 'node:events';
 import { mkdir, stat, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcp } from 'node:net';
 import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { DialHandler } from '../../packages/mvm/src/ports/link.ts';
 import { eventually, readText, startGuest, withinMs } from '../support/guest-process.ts';
 
+vi.setConfig({ testTimeout: 30_000, maxConcurrency: 4 });
 const NODE = process.execPath;
 
 async function freePort(): Promise<number> {
@@ -32,7 +33,7 @@ const isAlive = (pid: number): boolean => {
 	}
 };
 
-test('answers Ping, unknown requests, garbage and oversize frames, each on its own stream, while a silent one stays open', async () => {
+test.concurrent('answers Ping, unknown requests, garbage and oversize frames, each on its own stream, while a silent one stays open', async () => {
 	await using guest = await startGuest();
 	const silent = await guest.link.dial(52, withinMs(2000));
 	expect(await guest.ask({ kind: 'Ping' })).toEqual({ kind: 'Pong' });
@@ -53,7 +54,7 @@ test('answers Ping, unknown requests, garbage and oversize frames, each on its o
 	expect((await stat(join(guest.run, 'api.sock'))).mode & 0o777).toBe(0o666);
 });
 
-test('starts the workload, reports it ready, forwards bytes to it and stops it politely on SIGTERM', async () => {
+test.concurrent('starts the workload, reports it ready, forwards bytes to it and stops it politely on SIGTERM', async () => {
 	const port = await freePort();
 	const command = httpWorkload(port, `process.on('SIGTERM',()=>{console.log('bye');process.exit(0)});`);
 	const guest = await startGuest({
@@ -84,7 +85,7 @@ test('starts the workload, reports it ready, forwards bytes to it and stops it p
 	}
 });
 
-test('a workload that keeps ending is started again with back-off and then reported as a crash loop, with its last words', async () => {
+test.concurrent('a workload that keeps ending is started again with back-off and then reported as a crash loop, with its last words', async () => {
 	await using guest = await startGuest({ config: { workload: { command: ['/bin/sh', '-c', 'echo no config >&2; exit 78'] } } });
 	const status = await eventually(async () => {
 		const answer = await guest.ask({ kind: 'SupervisorStatus' });
@@ -94,7 +95,7 @@ test('a workload that keeps ending is started again with back-off and then repor
 	expect(status.workload.lastLogLines).toContain('no config');
 }, 15_000);
 
-test('a program that does not exist is a crash loop in the end and never takes the agent down', async () => {
+test.concurrent('a program that does not exist is a crash loop in the end and never takes the agent down', async () => {
 	await using guest = await startGuest({ config: { workload: { command: ['/no/such/program'] } } });
 	await eventually(async () => {
 		const answer = await guest.ask({ kind: 'SupervisorStatus' });
@@ -103,7 +104,7 @@ test('a program that does not exist is a crash loop in the end and never takes t
 	expect(await guest.ask({ kind: 'Ping' })).toEqual({ kind: 'Pong' });
 });
 
-test('drop-ins are read in order, bad ones skipped, the configuration wins; directories, restore and status follow', async () => {
+test.concurrent('drop-ins are read in order, bad ones skipped, the configuration wins; directories, restore and status follow', async () => {
 	await using guest = await startGuest({
 		dropins: {
 			'20-b.json': '{"name":"beta","critical":true}',
@@ -130,7 +131,7 @@ test('drop-ins are read in order, bad ones skipped, the configuration wins; dire
 	for (const word of ['30-bad.json', '40-broken.json', 'declared before']) expect(guest.output()).toContain(word);
 });
 
-test('checkpoints report real exit codes, write marker files and sizes, and end hung commands with their whole group', async () => {
+test.concurrent('checkpoints report real exit codes, write marker files and sizes, and end hung commands with their whole group', async () => {
 	await using guest = await startGuest({
 		config: {
 			min_runtime_policy: { drain_timeout_seconds: 1 },
@@ -158,20 +159,20 @@ test('checkpoints report real exit codes, write marker files and sizes, and end 
 	expect(bad?.lastCheckpointAt).toBeNull();
 });
 
-test('a checkpoint whose caller hangs up is killed with its group', async () => {
+test.concurrent('a checkpoint whose caller hangs up is killed with its group', async () => {
 	await using guest = await startGuest({
 		config: { integrations: [{ name: 'slow', checkpoint_cmd: 'sleep 300 & echo $! > "$MVM_DATA_DIR/pid"; sleep 300' }] },
 	});
 	await guest.ask({ kind: 'Wake' });
-	await expect(guest.ask({ kind: 'CheckpointIntegrations', integrations: ['slow'] }, 400)).rejects.toThrow('no answer');
-	const pid = Number(await readText(join(guest.data, 'pid')));
+	const lost = guest.ask({ kind: 'CheckpointIntegrations', integrations: ['slow'] }, 20_000).catch(() => 'lost');
+	const pid = Number(await eventually(() => readText(join(guest.data, 'pid'))));
 	expect(pid).toBeGreaterThan(0);
-	// The test's stream is still open; end it as a host would.
 	await guest.reopen({ incarnation: 1, token: 'first-token' });
+	expect(await lost).toBe('lost');
 	await eventually(() => !isAlive(pid));
 });
 
-test('a hung health check is unhealthy within its timeout, its whole group is gone, and others are not held up', async () => {
+test.concurrent('a hung health check is unhealthy within its timeout, its whole group is gone, and others are not held up', async () => {
 	await using guest = await startGuest({
 		config: {
 			integrations: [
@@ -202,7 +203,7 @@ test('a hung health check is unhealthy within its timeout, its whole group is go
 	await eventually(() => !isAlive(pid));
 });
 
-test('SleepPrep waits for what is in flight, refuses within its budget, holds forwards, and Wake lets go and restores', async () => {
+test.concurrent('SleepPrep waits for what is in flight, refuses within its budget, holds forwards, and Wake lets go and restores', async () => {
 	const port = await freePort();
 	await using guest = await startGuest({
 		config: {
@@ -218,7 +219,7 @@ test('SleepPrep waits for what is in flight, refuses within its budget, holds fo
 	const startedAt = performance.now();
 	const refused = await guest.ask({ kind: 'SleepPrep', drainTimeoutSecs: 1 });
 	expect(refused).toEqual({ kind: 'SleepPrepAck', success: false, detail: 'still busy: forwards:1' });
-	expect(performance.now() - startedAt).toBeLessThan(2500);
+	expect(performance.now() - startedAt).toBeLessThan(5000);
 	const prepared = guest.ask({ kind: 'SleepPrep', drainTimeoutSecs: 10 });
 	setTimeout(() => stream.destroy(), 100);
 	expect(await prepared).toEqual({ kind: 'SleepPrepAck', success: true, detail: null });
@@ -226,10 +227,10 @@ test('SleepPrep waits for what is in flight, refuses within its budget, holds fo
 	expect(await guest.ask({ kind: 'Wake' })).toEqual({ kind: 'WakeAck', success: true });
 	(await guest.forward(port)).destroy();
 	expect(await guest.ask({ kind: 'Wake' })).toEqual({ kind: 'WakeAck', success: true });
-	expect(await readText(join(guest.data, 'restores'))).toBe('boot\nwake\n');
+	await eventually(async () => (await readText(join(guest.data, 'restores'))) === 'boot\nwake\n');
 });
 
-test('a critical restore that fails keeps the workload down and Wake unsuccessful until it passes', async () => {
+test.concurrent('a critical restore that fails keeps the workload down and Wake unsuccessful until it passes', async () => {
 	const port = await freePort();
 	await using guest = await startGuest({
 		config: {
@@ -248,7 +249,7 @@ test('a critical restore that fails keeps the workload down and Wake unsuccessfu
 	});
 });
 
-test('PostRestore gives a new identity that later connections present, and the host time; an older one is refused', async () => {
+test.concurrent('PostRestore gives a new identity that later connections present, and the host time; an older one is refused', async () => {
 	await using guest = await startGuest({
 		config: {
 			integrations: [{ name: 'a', restore_cmd: 'echo "$MVM_RESTORE_REASON $MVM_CLOCK_OFFSET_MS" >> "$MVM_DATA_DIR/restores"' }],
@@ -263,7 +264,8 @@ test('PostRestore gives a new identity that later connections present, and the h
 	expect(await guest.ask(message)).toEqual({ kind: 'PostRestoreAck', success: true, detail: null });
 	guest.link.acknowledged();
 	expect(await guest.ask({ kind: 'Wake' })).toEqual({ kind: 'WakeAck', success: true });
-	const [boot, wake] = (await readText(join(guest.data, 'restores')))?.split('\n') ?? [];
+	const restores = await eventually(async () => (await readText(join(guest.data, 'restores')))?.match(/^.*\n.*\n$/)?.[0]);
+	const [boot, wake] = restores.split('\n');
 	expect(boot).toBe('boot ');
 	expect(wake).toMatch(/^wake 3(59|60)\d{4}$/);
 	expect(await guest.ask({ ...message, incarnation: 1 })).toMatchObject({ success: false, detail: 'incarnation 1 is before 2' });
@@ -272,7 +274,7 @@ test('PostRestore gives a new identity that later connections present, and the h
 	expect(await guest.ask({ kind: 'SupervisorStatus' })).toMatchObject({ incarnation: 2 });
 });
 
-test('the instance API socket and endpoints reach the host, each saying which it is', async () => {
+test.concurrent('the instance API socket and endpoints reach the host, each saying which it is', async () => {
 	const port = await freePort();
 	const server = createServer((_request, response) => response.end('from the host'));
 	const seen: unknown[] = [];
@@ -287,16 +289,26 @@ test('the instance API socket and endpoints reach the host, each saying which it
 	]);
 	await using guest = await startGuest({ handlers, config: { endpoints: [{ name: 'model', guest_port: port }] } });
 	const get = async (socket: ReturnType<typeof connect>): Promise<string> => {
-		socket.end('GET / HTTP/1.0\r\n\r\n');
+		socket.write('GET / HTTP/1.0\r\n\r\n');
 		return String(await buffer(socket));
 	};
 	expect(await get(connect(join(guest.run, 'api.sock')))).toContain('from the host');
 	expect(await get(connect(port, '127.0.0.1'))).toContain('from the host');
 	expect(seen).toEqual(['api', 'model']);
 	await expect(guest.forward(port)).rejects.toThrow("agent's own");
+	server.removeAllListeners('request');
+	const asked = Promise.withResolvers<ServerResponse>();
+	server.on('request', (_request, response) => asked.resolve(response));
+	const waiting = get(connect(port, '127.0.0.1'));
+	const answer = await asked.promise;
+	expect(await guest.ask({ kind: 'SupervisorStatus' })).toMatchObject({ busyReasons: ['endpoint:model'] });
+	expect(await guest.ask({ kind: 'SleepPrep', drainTimeoutSecs: 0 })).toMatchObject({ success: false });
+	answer.end('late');
+	expect(await waiting).toContain('late');
+	expect(await guest.ask({ kind: 'SleepPrep', drainTimeoutSecs: 2 })).toMatchObject({ success: true });
 });
 
-test('after kill -9 a new agent takes over its sockets, and a new daemon finds it again', async () => {
+test.concurrent('after kill -9 a new agent takes over its sockets, and a new daemon finds it again', async () => {
 	await using guest = await startGuest();
 	guest.child.kill('SIGKILL');
 	await once(guest.child, 'exit');
@@ -310,7 +322,7 @@ test('after kill -9 a new agent takes over its sockets, and a new daemon finds i
 	expect(await guest.ask({ kind: 'Ping' })).toEqual({ kind: 'Pong' });
 });
 
-test('a workload that floods its console is cut, not the agent', async () => {
+test.concurrent('a workload that floods its console is cut, not the agent', async () => {
 	const flood = 'head -c 3000000 /dev/zero | tr "\\\\0" x | fold -w 99; sleep 300';
 	await using guest = await startGuest({ config: { workload: { command: ['/bin/sh', '-c', flood], stop_timeout_secs: 1 } } });
 	await mkdir(join(guest.dir, 'unused'));

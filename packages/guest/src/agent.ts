@@ -113,13 +113,14 @@ export async function startAgent(input: AgentInput): Promise<Agent> {
 		log,
 		ports: new Map([[AGENT_PORT, (stream) => void serveRequest(requests, stream)]]),
 	});
-	const closeHostStreams = await openHostStreams({ link, runDir: paths.run, endpoints: config.endpoints, log });
+	const closeHostStreams = await openHostStreams({ link, runDir: paths.run, endpoints: config.endpoints, activity, log });
 	// Last: whoever sees the link up finds everything else in place.
 	link.start();
 	workload.start();
 	return {
 		console,
 		async stop() {
+			rest.stop();
 			integrations.stop();
 			await workload.stop();
 			await closeHostStreams();

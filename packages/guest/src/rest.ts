@@ -1,7 +1,10 @@
 // Going to rest and coming back: SleepPrep, Wake and PostRestore, which belong together because each undoes or completes another.
 //
-//   awake ──SleepPrep: drained and held──▶ held ──Wake──▶ awake
-//     ▲└──SleepPrep: not in the budget──┘    PostRestore with a later incarnation: restore commands run at the next Wake
+//   awake ──SleepPrep: drained and held──▶ held ──Wake──▶ awake, and restore commands run behind it
+//     ▲└──SleepPrep: not in the budget──┘    PostRestore with a later incarnation: as after a SleepPrep
+//
+// At a boot the restore commands run before the workload starts. After a thaw its memory is whole and nobody touched `/data`, so
+// they do not stand between a message and its answer; one that fails is reported and blocks the next checkpoint.
 
 import { appendFile } from 'node:fs/promises';
 import type { GuestRequest } from '@mvm/protocol';
@@ -14,6 +17,9 @@ import type { Integrations } from './integrations/manager.ts';
 type PostRestore = Extract<GuestRequest, { readonly kind: 'PostRestore' }>;
 
 const RESUME_MS = 20_000;
+const RESTORE_MS = 5 * 60_000;
+/** The first request after a thaw has the processor to itself. */
+const RESTORE_AFTER_MS = 300;
 const MAX_SEED_CHARS = 1024;
 
 export interface RestDeps {
@@ -34,9 +40,15 @@ export class Rest {
 	#isHeld = false;
 	#needsRestore = false;
 	#waking: Promise<boolean> | undefined;
+	#restoreTimer: NodeJS.Timeout | undefined;
 
 	constructor(deps: RestDeps) {
 		this.#deps = deps;
+	}
+
+	/** Nothing of it may outlive the agent. */
+	stop(): void {
+		clearTimeout(this.#restoreTimer);
 	}
 
 	/** True from a SleepPrep until the Wake after it, or until it failed: no forwards then. */
@@ -50,6 +62,7 @@ export class Rest {
 		if (this.#isHeld) return { ready: true };
 		const deadline = performance.now() + budgetSecs * 1000;
 		const limit = AbortSignal.any([signal, AbortSignal.timeout(budgetSecs * 1000)]);
+		clearTimeout(this.#restoreTimer);
 		this.#hold(true);
 		const outcome = await this.#drain(deadline, limit).catch(
 			(error: Error): SleepReadiness => ({ ready: false, reason: error.message }),
@@ -59,11 +72,12 @@ export class Rest {
 			return outcome;
 		}
 		this.#hold(false);
+		this.#restoreSoon();
 		this.#deps.log('warn', 'sleep refused', { why: outcome.reason });
 		return outcome;
 	}
 
-	/** Lifts what SleepPrep holds and runs restore commands when there was a rest. False when a critical one failed. */
+	/** Lifts what SleepPrep holds. False when the workload did not resume, or when a critical restore of this boot failed again. */
 	wake(): Promise<boolean> {
 		this.#waking ??= this.#wake().finally(() => {
 			this.#waking = undefined;
@@ -101,16 +115,25 @@ export class Rest {
 			isWhole = false;
 			this.#deps.log('error', 'workload not resumed', { why: (error as Error).message });
 		}
-		if (this.#needsRestore || !isBooted) {
-			const failed = await this.#deps.integrations.restore('wake', AbortSignal.timeout(5 * 60_000));
+		if (!isBooted) {
+			const failed = await this.#deps.integrations.restore('boot', AbortSignal.timeout(RESTORE_MS));
 			if (failed.length > 0) isWhole = false;
-			else this.#needsRestore = false;
 		}
 		if (isWhole) {
 			this.#hold(false);
 			this.#deps.retryWorkload();
+			this.#restoreSoon();
 		}
 		return isWhole;
+	}
+
+	#restoreSoon(): void {
+		clearTimeout(this.#restoreTimer);
+		if (!this.#needsRestore) return;
+		this.#restoreTimer = setTimeout(() => {
+			this.#needsRestore = false;
+			void this.#deps.integrations.restore('wake', AbortSignal.timeout(RESTORE_MS));
+		}, RESTORE_AFTER_MS);
 	}
 
 	#hold(isHeld: boolean): void {

@@ -71,17 +71,18 @@ export class Integrations {
 		this.#isHeld = isHeld;
 	}
 
-	/** Makes directories and runs every restore command side by side. Returns the names of critical ones that failed. */
+	/** At a boot makes the directories, too. Restore commands run side by side. Returns the names of critical ones that failed. */
 	restore(reason: 'boot' | 'wake', signal: AbortSignal): Promise<readonly string[]> {
 		return this.#inTurn(async () => {
 			const names = this.#kept.map(({ entry }) => entry.name);
-			const problem = await this.#deps.storage.ensure(names, this.#deps.otherDirs, signal);
+			const problem = reason === 'wake' ? undefined : await this.#deps.storage.ensure(names, this.#deps.otherDirs, signal);
 			if (problem !== undefined) {
 				this.#deps.log('error', 'state directories could not be made', { why: problem });
 				for (const kept of this.#kept) kept.problem = `no state directory: ${problem}`.slice(0, MAX_DETAIL_CHARS);
 				return this.#kept.filter(({ entry }) => entry.critical).map(({ entry }) => entry.name);
 			}
-			if (reason === 'boot') await this.#look(signal);
+			// Only for the reports: the workload does not wait for it.
+			if (reason === 'boot') void this.#look(signal);
 			await Promise.all(this.#kept.map((kept) => this.#restoreOne(kept, reason, signal)));
 			return this.#kept.filter((kept) => kept.entry.critical && !kept.isRestored).map(({ entry }) => entry.name);
 		});

@@ -4,6 +4,7 @@ import { chmod, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { INSTANCE_API_PORT } from '@mvm/protocol';
+import type { Activity } from '../activity.ts';
 import type { Log } from '../adapter.ts';
 import { splice } from '../splice.ts';
 import type { AgentLink } from './agent-link.ts';
@@ -16,24 +17,38 @@ export interface HostStreamsInput {
 	/** Directory for `api.sock`. */
 	readonly runDir: string;
 	readonly endpoints: readonly { readonly name: string; readonly guestPort: number }[];
+	/** Told of requests at endpoints; the instance API is not work. */
+	readonly activity: Activity;
 	readonly log: Log;
 }
 
 /** Returns the function that stops listening. A port that is taken is reported and skipped. */
-export async function openHostStreams({ link, runDir, endpoints, log }: HostStreamsInput): Promise<() => Promise<void>> {
+export async function openHostStreams({
+	link,
+	runDir,
+	endpoints,
+	activity,
+	log,
+}: HostStreamsInput): Promise<() => Promise<void>> {
 	const sockets = new Set<Socket>();
 	const pass = async (socket: Socket, endpoint?: string): Promise<void> => {
 		socket.on('error', () => {});
 		sockets.add(socket);
 		socket.once('close', () => sockets.delete(socket));
+		const exchange = endpoint === undefined ? undefined : activity.follow(endpoint);
 		try {
 			const signal = AbortSignal.timeout(OPEN_MS);
 			const stream = await link.open(INSTANCE_API_PORT, endpoint === undefined ? { signal } : { signal, endpoint });
-			if (socket.destroyed) stream.destroy();
-			else await splice(socket, stream);
+			if (socket.destroyed) return void stream.destroy();
+			if (exchange !== undefined) {
+				socket.on('data', exchange.asked);
+				stream.on('data', exchange.answered);
+			}
+			await splice(socket, stream);
 		} catch (error) {
 			log('warn', 'host not reached', { endpoint: endpoint ?? 'api', why: (error as Error).message });
 		} finally {
+			exchange?.ended();
 			socket.destroy();
 		}
 	};
