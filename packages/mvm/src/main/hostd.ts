@@ -4,11 +4,13 @@
 import { enableCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { MvmError } from '@mvm/protocol';
+import { systemClock } from '../drivers/clock/system.ts';
+import { makeImageStore } from '../drivers/runtime/images/image-store.ts';
 import { parseConfig } from '../platform/config.ts';
 import { closeInheritedDescriptors } from '../platform/descriptors.ts';
 import { makeLogger } from '../platform/logger.ts';
 import { readConfig } from './read-config.ts';
-import { type HostdConfig, type HostdImages, runHostd } from './run-hostd.ts';
+import { type HostdConfig, type HostdImages, type ImageContext, runHostd } from './run-hostd.ts';
 
 enableCompileCache();
 closeInheritedDescriptors();
@@ -17,7 +19,7 @@ const log = makeLogger({ service: 'hostd', level: process.env['MVM_LOG_LEVEL'] ?
 const ended = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => ended.abort(signal));
 try {
-	await runHostd(parseFlags(process.argv.slice(2)), { log, images: noImages }, ended.signal);
+	await runHostd(parseFlags(process.argv.slice(2)), { log, images: imageStore }, ended.signal);
 	process.exit(0);
 } catch (err) {
 	log.fatal({ err }, 'hostd failed');
@@ -47,10 +49,7 @@ function parseFlags(args: readonly string[]): HostdConfig {
 	};
 }
 
-/** Until the image store is part of this build. */
-function noImages(): HostdImages {
-	const none = async (): Promise<never> => {
-		throw new MvmError('IMAGE_NOT_FOUND', 'this build has no image store');
-	};
-	return { resolve: none, installImage: none, listImages: async () => [], gcImages: async () => [] };
+/** npm's own environment is all that the store looks at of ours. */
+function imageStore(context: ImageContext): HostdImages {
+	return makeImageStore({ ...context, clock: systemClock, env: process.env });
 }

@@ -23,8 +23,8 @@ const FILES: Readonly<Record<string, string>> = {
 	'nsswitch.conf': lines(['passwd: files', 'group: files', 'hosts: files', 'services: files', 'protocols: files']),
 };
 
-/** Public files of the host that programs expect; copied when they are there. */
-const COPIED = ['services', 'protocols', 'mime.types', 'ssl/certs/ca-certificates.crt', 'ssl/openssl.cnf'];
+/** Public files of the host that programs expect; copied (never as links) when they are there. */
+const COPIED = ['os-release', 'services', 'protocols', 'mime.types', 'ssl/certs/ca-certificates.crt', 'ssl/openssl.cnf'];
 
 /** Writes `/etc` into `rootfs`; a file that the recipe has put there already stays. */
 export async function makeEtc(rootfs: string, hostRoot = '/'): Promise<void> {
@@ -38,8 +38,6 @@ export async function makeEtc(rootfs: string, hostRoot = '/'): Promise<void> {
 		const source = join(hostRoot, 'etc', name);
 		await absentOnly(copyFile(source, join(etc, name), 1), ['ENOENT']);
 	}
-	await absentOnly(symlink('../usr/lib/os-release', join(etc, 'os-release')));
-	await absentOnly(symlink('/usr/share/zoneinfo/Etc/UTC', join(etc, 'localtime')));
 	await copyAlternatives(join(hostRoot, 'etc/alternatives'), join(etc, 'alternatives'));
 }
 

@@ -52,8 +52,10 @@ export async function readLayout(paths: ImagePaths, hash: string): Promise<Sandb
 	return {
 		binds: [...BASE_BINDS, ...layout.binds.map(({ source, target }) => ({ source: absolute(source), target }))],
 		symlinks: BASE_LINKS,
-		etcEntries: (await readdir(etc))
-			.filter((name) => name !== 'mvm-config')
+		// A link would be followed on the host when it is bound, so none is.
+		etcEntries: (await readdir(etc, { withFileTypes: true }))
+			.filter((entry) => entry.name !== 'mvm-config' && !entry.isSymbolicLink())
+			.map(({ name }) => name)
 			.sort()
 			.map((name) => ({ source: join(etc, name), target: `/etc/${name}` })),
 		masked: MASKED,

@@ -2,8 +2,10 @@
 // one writable folder and the network. Called by npm-install.ts. Install scripts of packages run in here too.
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { MvmError } from '@mvm/protocol';
 import type { Clock } from '../../../ports/clock.ts';
+import { isDead, readStat } from '../process/process-table.ts';
 import { TOOL_ENV } from '../process/run-tool.ts';
 import type { HostNpm } from './npm-host.ts';
 
@@ -16,6 +18,10 @@ const KEPT_LINES = 40;
 const MAX_LINE = 500;
 const TIME_LIMIT_MS = 15 * 60_000;
 const BEAT_MS = 3_000;
+const POLL_MS = 2;
+const END_TIMEOUT_MS = 30_000;
+/** Where bubblewrap writes its report. */
+const INFO_FD = 3;
 
 export interface NpmSandbox {
 	/** Node that runs npm, and npm's package; readable by the build user. */
@@ -34,7 +40,8 @@ export interface NpmSandbox {
 export async function runNpm(sandbox: NpmSandbox, folder: string, args: readonly string[], what: string): Promise<void> {
 	const limit = AbortSignal.timeout(sandbox.timeLimitMs ?? TIME_LIMIT_MS);
 	const argv = sandboxArgv(sandbox, [`${TOOLS_DIR}/node`, `${TOOLS_DIR}/npm/bin/npm-cli.js`, ...args], folder);
-	const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], env: TOOL_ENV });
+	const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'pipe', 'pipe', 'pipe'], env: TOOL_ENV });
+	const init = readInit(child.stdio[3] as Readable);
 	const signal = AbortSignal.any([sandbox.signal, limit]);
 	// The pid namespace dies with its init, so this takes every install script with it.
 	const kill = (): void => void child.kill('SIGKILL');
@@ -43,10 +50,14 @@ export async function runNpm(sandbox: NpmSandbox, folder: string, args: readonly
 	const ended = Promise.withResolvers<number | null>();
 	child.once('close', ended.resolve).once('error', ended.reject);
 	const log = new NpmLog(sandbox, what);
-	for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', (line) => log.take(line));
+	for (const stream of [child.stdout as Readable, child.stderr as Readable])
+		createInterface({ input: stream }).on('line', (line) => log.take(line));
 	const beat = log.start();
 	try {
 		const code = await ended.promise;
+		// The monitor may go first: files are only safe to touch when the last process of the namespace is gone.
+		const pid = await init;
+		while (pid !== undefined && isAlive(pid)) await sandbox.clock.sleep(POLL_MS, { signal: AbortSignal.timeout(END_TIMEOUT_MS) });
 		sandbox.signal.throwIfAborted();
 		if (code === 0) return;
 		const why = limit.aborted ? 'the time for it is up' : (log.cause() ?? `npm ended with code ${code ?? 'SIGKILL'}`);
@@ -58,6 +69,20 @@ export async function runNpm(sandbox: NpmSandbox, folder: string, args: readonly
 		beat();
 		signal.removeEventListener('abort', kill);
 	}
+}
+
+/** Host pid of the sandbox's init from bubblewrap's report; undefined when it never got that far. */
+async function readInit(report: Readable): Promise<number | undefined> {
+	let text = '';
+	for await (const chunk of report) text += String(chunk);
+	const pid = Number(/"child-pid":\s*(\d+)/.exec(text)?.[1]);
+	return Number.isInteger(pid) ? pid : undefined;
+}
+
+/** The init of a pid namespace becomes a zombie only after everything in it has died. */
+function isAlive(pid: number): boolean {
+	const stat = readStat(pid);
+	return stat !== undefined && !isDead(stat);
 }
 
 /** What npm says: counted while it goes well, kept for the error when it does not. */
@@ -135,6 +160,8 @@ function sandboxArgv(sandbox: NpmSandbox, command: readonly string[], folder: st
 	return [
 		...(process.getuid?.() === 0 ? asBuildUser : []),
 		'bwrap',
+		'--info-fd',
+		String(INFO_FD),
 		...[
 			'--unshare-all',
 			'--share-net',
