@@ -2,7 +2,9 @@
 // assertion held, else 1 with the reason and where the logs are. Owns nothing but its folders; see platform.ts.
 import { parseArgs } from 'node:util';
 import { demoFolders, Platform } from './platform.ts';
-import { openclawStory, type Story, TENANT } from './scenario-openclaw.ts';
+import { counterStory } from './scenario-counter.ts';
+import { openclawStory } from './scenario-openclaw.ts';
+import type { Story } from './stage.ts';
 import { Timeline } from './timeline.ts';
 
 const USAGE = `usage: node examples/demo/main.ts [--agent openclaw|counter] [--keep]
@@ -11,7 +13,7 @@ Shows a sleeping agent that answers messages, on this machine, with stand-ins fo
   --agent NAME   openclaw (default): the real one from npm; counter: a tiny agent, in seconds
   --keep         leave the platform up at the end and say how to look at it
 `;
-const STORIES: Readonly<Record<string, () => Promise<Story>>> = { openclaw: openclawStory };
+const STORIES: Readonly<Record<string, () => Promise<Story>>> = { openclaw: openclawStory, counter: counterStory };
 const LIMIT_MS = 15 * 60_000;
 
 const { values } = parseArgs({
@@ -54,10 +56,10 @@ async function demo(openStory: () => Promise<Story>): Promise<number> {
 		return interrupt.signal.aborted ? 130 : 1;
 	} finally {
 		if (platform !== null && kept) await keep(platform, interrupt.signal);
-		if (platform !== null) {
-			const running = platform;
+		if (platform !== null && story !== null) {
+			const [running, { tenant }] = [platform, story];
 			await timeline.waiting('cleaning up', async () => {
-				await running.run(['tenant', 'destroy', TENANT, '--yes'], { signal: AbortSignal.timeout(60_000) }).catch(() => undefined); // not there when the deploy failed
+				await running.run(['tenant', 'destroy', tenant, '--yes'], { signal: AbortSignal.timeout(60_000) }).catch(() => undefined); // not there when the deploy failed
 				await running.stop();
 			});
 		}

@@ -10,7 +10,7 @@ interface Step {
 	readonly name: string;
 	readonly ms: number;
 }
-export interface Wake {
+interface Wake {
 	readonly outcome: string;
 	readonly totalMs: number;
 }
