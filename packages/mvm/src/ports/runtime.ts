@@ -62,6 +62,7 @@ export interface Observed {
 	/** Exit code of the sandbox when it ended by itself; absent when it was killed from outside. */
 	readonly exitCode?: number;
 	readonly image?: string;
+	/** From here on: only in the answers of `inspect` and `adopt`; freeze, thaw, boot and stop do not wait for statistics. */
 	readonly memory?: InstanceMemory;
 	/** CPU time consumed since boot, in milliseconds. */
 	readonly cpuMs?: number;

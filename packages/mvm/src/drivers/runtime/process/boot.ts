@@ -75,7 +75,7 @@ export async function bootInstance(host: ProcessHost, input: BootInput, options:
 			});
 		throw error;
 	}
-	return observe(host, record);
+	return observe(host, record, { full: false });
 }
 
 /** Throws INCARNATION_STALE unless `incarnation` is greater than every one this host has let run. */

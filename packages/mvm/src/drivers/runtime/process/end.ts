@@ -32,7 +32,7 @@ export async function stopInstance(
 	if (tree.pids().length > 0) await tree.kill(options);
 	host.cgroup(record.slot)?.remove();
 	const stopped = record.phase === 'erasing' ? record : host.slots.put({ ...record, phase: 'stopped', hibernated: false });
-	return observe(host, stopped);
+	return observe(host, stopped, { full: false });
 }
 
 /** Erases and forgets the instance; of an unknown one nothing is left to erase. Called under the lock. */

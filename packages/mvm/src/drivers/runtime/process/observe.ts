@@ -7,12 +7,15 @@ import { readStat } from './process-table.ts';
 import type { SlotRecord } from './slots.ts';
 import { readStatus } from './status-file.ts';
 
-/** Observes one instance; cheap enough to be called every second. */
-export async function observe(host: ProcessHost, record: SlotRecord): Promise<Observed> {
+/**
+ * Observes one instance; cheap enough to be called every second. Without `full` only what it is, not what it costs: the
+ * answer of a thaw must not wait for statistics.
+ */
+export async function observe(host: ProcessHost, record: SlotRecord, options = { full: true }): Promise<Observed> {
 	const paths = pathsOf(host, record);
 	const tree = host.tree(record);
 	const pids = tree.pids();
-	const dataBytes = await host.disk.usedBytes(paths);
+	const dataBytes = options.full ? await host.disk.usedBytes(paths) : undefined;
 	const base = {
 		instanceId: parseInstanceId(record.instanceId),
 		slot: record.slot,
@@ -21,23 +24,21 @@ export async function observe(host: ProcessHost, record: SlotRecord): Promise<Ob
 		...(record.image === undefined ? {} : { image: record.image }),
 		...(dataBytes === undefined ? {} : { dataBytes }),
 	};
-	const usage = tree.usage();
 	if (pids.length === 0) {
 		if (record.phase !== 'started') return { ...base, state: 'absent' };
 		const { exitCode } = readStatus(paths.status);
-		return { ...base, state: 'exited', oomKills: usage.oomKills, ...(exitCode === undefined ? {} : { exitCode }) };
+		return { ...base, state: 'exited', oomKills: tree.usage().oomKills, ...(exitCode === undefined ? {} : { exitCode }) };
 	}
 	const { initPid } = readStatus(paths.status);
 	const startTicks = initPid === undefined ? undefined : readStat(initPid)?.startTicks;
-	return {
+	const alive = {
 		...base,
-		state: tree.isFrozen() ? 'frozen' : 'running',
+		state: tree.isFrozen() ? ('frozen' as const) : ('running' as const),
 		...(initPid === undefined || startTicks === undefined ? {} : { pid: initPid, startTicks }),
-		memory: await readInstanceMemory(host.cgroup(record.slot)?.memoryGroup, pids),
-		cpuMs: usage.cpuMs,
-		tasks: usage.tasks,
-		oomKills: usage.oomKills,
 	};
+	if (!options.full) return alive;
+	const memory = await readInstanceMemory(host.cgroup(record.slot)?.memoryGroup, pids);
+	return { ...alive, memory, ...tree.usage() };
 }
 
 /** Conditions of one instance: the host's, plus what holds for this instance alone. */

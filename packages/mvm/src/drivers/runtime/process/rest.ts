@@ -15,7 +15,7 @@ type Options = { readonly signal: AbortSignal };
 export async function freezeInstance(host: ProcessHost, id: InstanceId, options: Options): Promise<Observed> {
 	const { record, tree } = live(host, id);
 	if (!tree.isFrozen()) await tree.freeze(options);
-	return observe(host, record);
+	return observe(host, record, { full: false });
 }
 
 /** Also accepts a tree that runs already: then only the new incarnation is recorded. Repeating the same one is fine. */
@@ -30,7 +30,7 @@ export async function thawInstance(
 	const woken = host.slots.put({ ...record, incarnation: input.incarnation, hibernated: false });
 	if (tree.isFrozen()) await tree.thaw(options);
 	host.cgroup(record.slot)?.allowSwap(false);
-	return observe(host, woken);
+	return observe(host, woken, { full: false });
 }
 
 export async function snapshotInstance(host: ProcessHost, id: InstanceId, options: Options): Promise<SnapshotResult> {
