@@ -77,6 +77,14 @@ describe('the files of a recipe', () => {
 		expect(await problemOf(recipe({ files: { '/opt/x': 'app' } }))).toBe('files./opt/x');
 		expect(await problemOf(recipe({ base_dir: join(root, 'gone') }))).toBe('base_dir');
 	});
+
+	it('never come from the host itself, by whatever name', async () => {
+		await symlink('/etc', join(root, 'alias'));
+		for (const place of ['/etc', '/', '/etc/ssl', '/proc/self', join(root, 'alias')])
+			expect(await problemOf(recipe({ base_dir: place, dir: '.' }))).toBe('base_dir');
+		await mkdir(join(root, 'app/.ssh'));
+		expect(await problemOf(recipe({ dir: 'app/.ssh' }))).toBe('dir');
+	});
 });
 
 describe('a destination', () => {

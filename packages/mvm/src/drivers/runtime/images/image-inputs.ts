@@ -25,6 +25,10 @@ const MAX_ENTRIES = 200_000;
 const MAX_BYTES = 4 * 2 ** 30;
 const MAX_DEPTH = 60;
 
+/** The host's own business and people's keys. hostd reads with root's rights for a daemon that has none, so this is a wall. */
+const PRIVATE =
+	/^\/(etc|proc|sys|dev|run|boot|var\/(lib|log|spool|cache|mail|backups))\/|^\/$|^\/root\/$|\/\.(ssh|gnupg|aws|kube|docker|config)\//;
+
 type Options = { readonly signal: AbortSignal };
 
 /** Everything the recipe takes from its folder, hashed, sorted by destination. Throws INVALID_DOCUMENT with the field. */
@@ -117,10 +121,13 @@ async function resolveInside(recipe: ImageRecipe, relative: string, field: strin
 	const base = await realpath(recipe.baseDir).catch(() => {
 		throw problem('base_dir', `there is no folder ${recipe.baseDir} on this host`);
 	});
+	if (PRIVATE.test(`${base}/`))
+		throw problem('base_dir', `${base} is not a place for recipes: what is in it would be readable in every instance`);
 	const path = await realpath(join(base, relative)).catch(() => {
 		throw problem(field, `there is no ${relative} beside the recipe`);
 	});
-	if (path !== base && !path.startsWith(base + sep)) throw problem(field, `${relative} leads out of the recipe's folder`);
+	if (PRIVATE.test(`${path}/`) || (path !== base && !path.startsWith(base + sep)))
+		throw problem(field, `${relative} leads out of the recipe's folder`);
 	return path;
 }
 
