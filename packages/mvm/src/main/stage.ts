@@ -108,7 +108,6 @@ async function build(checkout: string, distDir: string, root: string): Promise<v
 async function bundleGuest(checkout: string, target: string): Promise<void> {
 	const esbuild = await import('esbuild');
 	for (const [name, entry] of Object.entries(BUNDLES)) {
-		if (!existsSync(join(checkout, entry))) continue;
 		await esbuild.build({
 			entryPoints: [join(checkout, entry)],
 			outfile: join(target, name),

@@ -20,7 +20,7 @@ export interface DataDisk {
 		paths: SlotPaths,
 		options: { mib: number; range: UidRange | undefined; signal: AbortSignal },
 	): Promise<{ fresh: boolean }>;
-	/** Bytes in use, where the disk is its own file system; undefined otherwise (measured by walking, not here). */
+	/** Bytes in use, where the disk is its own file system; undefined otherwise (then measure.ts tells). */
 	usedBytes(paths: SlotPaths): Promise<number | undefined>;
 	/** Unmounts and removes everything; nothing of the instance may run. */
 	erase(paths: SlotPaths, options: { signal: AbortSignal }): Promise<void>;

@@ -1,9 +1,9 @@
 // The process driver: the runtime port over bubblewrap, control groups and a uid range per instance. Lives inside mvm-hostd
 // and nowhere else; everything it is told was validated by the server in front of it.
 import { type Condition, type InstanceId, MvmError } from '@mvm/protocol';
-import type { Runtime, RuntimeCapabilities } from '../../../ports/runtime.ts';
+import type { CallOptions, Runtime, RuntimeCapabilities } from '../../../ports/runtime.ts';
 import { bootInstance, refuseErasing } from './boot.ts';
-import { tailConsole, trimConsole } from './console-log.ts';
+import { tailConsole } from './console-log.ts';
 import { checkpointInstance, restoreInstance } from './data.ts';
 import { destroyInstance, stopInstance } from './end.ts';
 import { type ProcessHost, pathsOf } from './host.ts';
@@ -13,7 +13,6 @@ import { freezeInstance, prefetchInstance, snapshotInstance, thawInstance } from
 import { WORKLOAD_UID } from './uids.ts';
 
 const MAX_LOG_TAIL_BYTES = 1024 * 1024;
-const MAINTENANCE_MS = 5_000;
 
 /** The image half of the port; the image store implements it. */
 export type ImageCalls = Pick<Runtime, 'installImage' | 'listImages' | 'gcImages'>;
@@ -27,19 +26,26 @@ export interface RuntimeParts {
 /** Makes the driver over an opened host. */
 export function makeProcessRuntime(host: ProcessHost, { images, moreConditions }: RuntimeParts): Runtime {
 	const known = (id: InstanceId) => host.slots.get(id);
+	/** One change of an instance under its lock, logged when it is done. */
+	const change = async <T>(message: string, id: InstanceId, options: CallOptions, run: () => Promise<T>): Promise<T> => {
+		const began = host.clock.monotonic();
+		const result = await host.exclusively(id, options, run);
+		host.log.info({ instance_id: id, ms: Math.round(host.clock.monotonic() - began) }, message);
+		return result;
+	};
 	return {
 		capabilities: async () => capabilities(host, (await moreConditions?.()) ?? []),
 		prepare: (input, options) => host.exclusively(input.instanceId, options, () => prepareInstance(host, input, options)),
-		boot: (input, options) => host.exclusively(input.instanceId, options, () => bootInstance(host, input, options)),
-		freeze: (id, options) => host.exclusively(id, options, () => freezeInstance(host, id, options)),
-		thaw: (input, options) => host.exclusively(input.instanceId, options, () => thawInstance(host, input, options)),
-		snapshot: (id, options) => host.exclusively(id, options, () => snapshotInstance(host, id, options)),
+		boot: (input, options) => change('instance booted', input.instanceId, options, () => bootInstance(host, input, options)),
+		freeze: (id, options) => change('instance frozen', id, options, () => freezeInstance(host, id, options)),
+		thaw: (input, options) => change('instance thawed', input.instanceId, options, () => thawInstance(host, input, options)),
+		snapshot: (id, options) => change('instance paged out', id, options, () => snapshotInstance(host, id, options)),
 		prefetch: (id, options) => host.exclusively(id, options, () => prefetchInstance(host, id, options)),
 		restore: async () => {
 			throw new MvmError('UNSUPPORTED', 'the process driver has no memory snapshot that outlives its processes');
 		},
-		stop: (input, options) => host.exclusively(input.instanceId, options, () => stopInstance(host, input, options)),
-		destroy: (id, options) => host.exclusively(id, options, () => destroyInstance(host, id, options)),
+		stop: (input, options) => change('instance stopped', input.instanceId, options, () => stopInstance(host, input, options)),
+		destroy: (id, options) => change('instance destroyed', id, options, () => destroyInstance(host, id, options)),
 		inspect: async (id) => {
 			const record = host.slots.find(id);
 			return record === undefined ? undefined : observe(host, record);
@@ -61,21 +67,6 @@ export function makeProcessRuntime(host: ProcessHost, { images, moreConditions }
 		logs: async ({ instanceId, tailBytes }) =>
 			tailConsole(pathsOf(host, known(instanceId)).consoleLog, Math.min(tailBytes, MAX_LOG_TAIL_BYTES)),
 	};
-}
-
-/** Keeps console logs below their cap until `signal` aborts. A failure of one is logged and tried again; it never stops the others. */
-export async function maintainProcessHost(host: ProcessHost, options: { signal: AbortSignal }): Promise<void> {
-	while (!options.signal.aborted) {
-		for (const record of host.slots.all()) {
-			try {
-				trimConsole(pathsOf(host, record).consoleLog);
-			} catch (err) {
-				if (options.signal.aborted) return;
-				host.log.warn({ err, instance_id: record.instanceId }, 'host maintenance failed');
-			}
-		}
-		await host.clock.sleep(MAINTENANCE_MS, options).catch(() => {});
-	}
 }
 
 function capabilities(host: ProcessHost, more: readonly Condition[]): RuntimeCapabilities {

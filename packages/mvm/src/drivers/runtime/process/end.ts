@@ -48,6 +48,7 @@ export async function destroyInstance(host: ProcessHost, id: InstanceId, options
 	await rm(paths.run, { recursive: true, force: true });
 	await host.disk.erase(paths, options);
 	host.cgroup(record.slot)?.remove();
+	host.measured.delete(record.slot);
 	host.slots.remove(record.slot);
 	host.claims?.release(record.slot);
 }

@@ -51,6 +51,8 @@ export interface ProcessHost extends ProcessHostDeps {
 	readonly disk: DataDisk;
 	readonly secrets: SecretsFolder;
 	readonly seccomp: Uint8Array;
+	/** Bytes in `/data` by slot where only walking tells; written by the maintenance loop. */
+	readonly measured: Map<number, number>;
 	/** Undefined without root. */
 	range(slot: number): UidRange | undefined;
 	cgroup(slot: number): Cgroup | undefined;
@@ -92,6 +94,7 @@ export async function openProcessHost(
 		disk: makeDataDisk(deps.clock, { loop: abilities.loop }),
 		secrets: makeSecretsFolder(deps.clock, { tmpfs: abilities.secretsTmpfs }),
 		seccomp: seccompFilter(),
+		measured: new Map(),
 		range: (slot) => (abilities.root ? uidRange(slot) : undefined),
 		cgroup,
 		tree(record) {

@@ -15,7 +15,7 @@ export async function observe(host: ProcessHost, record: SlotRecord, options = {
 	const paths = pathsOf(host, record);
 	const tree = host.tree(record);
 	const pids = tree.pids();
-	const dataBytes = options.full ? await host.disk.usedBytes(paths) : undefined;
+	const dataBytes = options.full ? ((await host.disk.usedBytes(paths)) ?? host.measured.get(record.slot)) : undefined;
 	const base = {
 		instanceId: parseInstanceId(record.instanceId),
 		slot: record.slot,
