@@ -121,7 +121,7 @@ async function resolveInside(recipe: ImageRecipe, relative: string, field: strin
 	const base = await realpath(recipe.baseDir).catch(() => {
 		throw problem('base_dir', `there is no folder ${recipe.baseDir} on this host`);
 	});
-	if (PRIVATE.test(`${base}/`))
+	if (base === sep || PRIVATE.test(`${base}/`))
 		throw problem('base_dir', `${base} is not a place for recipes: what is in it would be readable in every instance`);
 	const path = await realpath(join(base, relative)).catch(() => {
 		throw problem(field, `there is no ${relative} beside the recipe`);
