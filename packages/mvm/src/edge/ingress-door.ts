@@ -31,7 +31,16 @@ export async function serveIngress(
 		if (!TenantIdSchema.safeParse(tenant).success || !CHANNEL.test(channel)) {
 			throw new MvmError('UNAUTHENTICATED', 'no channel of this address takes this request');
 		}
-		const accepted = await deps.accept({ tenantId: tenant as TenantId, channel, rest, headers: request.headers, body, traceId });
+		// A slash at the end of the address is how people write it; it names nothing in the instance.
+		const beyond = rest === '/' ? '' : rest;
+		const accepted = await deps.accept({
+			tenantId: tenant as TenantId,
+			channel,
+			rest: beyond,
+			headers: request.headers,
+			body,
+			traceId,
+		});
 		deps.onOutcome?.(accepted.outcome);
 		const status = accepted.outcome === 'held' ? 202 : 200;
 		sendJson(response, status, { accepted: true, outcome: accepted.outcome, event_id: accepted.eventId, trace_id: traceId });

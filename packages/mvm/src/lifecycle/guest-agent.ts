@@ -112,22 +112,24 @@ function unexpected(message: Received): MvmError {
 	return new MvmError('GUEST_PROTOCOL', `the guest answered ${message.kind} to another question`);
 }
 
-/** Reads exactly one frame; what came behind it stays in `rest`. The stream is left paused. */
+/** Reads exactly one frame; what came behind it stays in `rest`. The stream is left as if nobody had read from it. */
 function readAnswer(stream: Duplex, signal: AbortSignal): Promise<{ message: Received; rest: Buffer }> {
 	const { promise, resolve, reject } = Promise.withResolvers<{ message: Received; rest: Buffer }>();
 	const parser = new FrameParser();
 	const finish = (settle: () => void): void => {
-		stream.off('data', onData).off('error', onError).off('end', onEnd).off('close', onEnd);
+		stream.off('readable', onReadable).off('error', onError).off('end', onEnd).off('close', onEnd);
 		signal.removeEventListener('abort', onAbort);
-		stream.pause();
 		settle();
 	};
-	const onData = (chunk: Buffer): void => {
+	const onReadable = (): void => {
 		try {
-			const [frame] = parser.push(chunk, { maxFrames: 1 });
-			if (frame === undefined) return;
-			const message = decodeGuestResponse(frame);
-			finish(() => resolve({ message, rest: Buffer.from(parser.rest()) }));
+			for (let chunk: Buffer | null = stream.read(); chunk !== null; chunk = stream.read()) {
+				const [frame] = parser.push(chunk, { maxFrames: 1 });
+				if (frame === undefined) continue;
+				const message = decodeGuestResponse(frame);
+				finish(() => resolve({ message, rest: Buffer.from(parser.rest()) }));
+				return;
+			}
 		} catch (error) {
 			finish(() => reject(error));
 		}
@@ -135,7 +137,8 @@ function readAnswer(stream: Duplex, signal: AbortSignal): Promise<{ message: Rec
 	const onError = (error: Error): void => finish(() => reject(new MvmError('LINK_DOWN', 'the link broke off', { cause: error })));
 	const onEnd = (): void => finish(() => reject(new MvmError('GUEST_PROTOCOL', 'the guest hung up without an answer')));
 	const onAbort = (): void => finish(() => reject(signal.reason));
-	stream.on('data', onData).on('error', onError).on('end', onEnd).on('close', onEnd);
+	// Not by 'data': pausing the stream again would keep whoever takes it over from ever seeing a byte.
+	stream.on('readable', onReadable).on('error', onError).on('end', onEnd).on('close', onEnd);
 	signal.addEventListener('abort', onAbort, { once: true });
 	if (signal.aborted) onAbort();
 	return promise;
