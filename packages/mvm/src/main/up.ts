@@ -1,5 +1,6 @@
 // `mvm up` and `mvm down`: the minimal supervisor. Makes users and folders, stages what other users must be able to run, starts
 // hostd and the daemon, restarts them when they die, and on SIGINT or SIGTERM puts everything to rest. Serves nothing itself.
+import { existsSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { MvmError } from '@mvm/protocol';
@@ -12,6 +13,7 @@ import { type Paths, resolvePaths } from '../platform/paths.ts';
 export { doctor } from './doctor.ts';
 
 import { makeFolders } from './folders.ts';
+import { npmEnvironment, withNpmFolder } from './npm-environment.ts';
 import { KeptProcess } from './processes.ts';
 import { readConfig } from './read-config.ts';
 import { stage } from './stage.ts';
@@ -111,10 +113,10 @@ export async function down(options: {
 /** Nothing of the caller's environment reaches the platform but what is named here. */
 function cleanEnv(paths: Paths): Record<string, string> {
 	return {
-		PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+		PATH: withNpmFolder('/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', process.env, existsSync),
 		HOME: paths.data,
 		LANG: 'C.UTF-8',
-		...passOn('npm_config_globalconfig'),
+		...npmEnvironment(process.env, existsSync),
 	};
 }
 
