@@ -93,7 +93,7 @@ const build = defineCommand({
 	verb: 'build',
 	summary: 'Build an image, or find it built',
 	effect:
-		'Builds the recipe in a sandbox and keeps it under the hash of everything that went into it. The first build writes a lock beside the recipe; the same lock gives the same hash, and a revision that is there is used again.',
+		'Builds the recipe in a sandbox and keeps it under the hash of everything that went into it. What the first build resolved stays locked on the host: the same recipe gives the same hash again, and a revision that is there is used at once.',
 	args: [{ name: 'file', summary: 'The recipe (*.image.toml)' }],
 	examples: [
 		['mvm image build openclaw.image.toml', 'Prints the hash.'],
