@@ -54,7 +54,7 @@ export function scriptedInstance(instanceId = 'i-00000001' as InstanceId): Scrip
 			theirs.destroy();
 		});
 		server.emit('connection', theirs);
-		return ours;
+		return ours.pause(); // as the link hands it out: nothing is lost before somebody reads
 	};
 	const instance: ScriptedInstance = {
 		arrived,

@@ -60,6 +60,7 @@ export async function serveGateway(deps: GatewayDeps, passage: Passage, response
 		maxHeaderSize: MAX_HEADER_BYTES,
 		signal,
 	});
+	upstream.once('socket', () => entry.stream.resume()); // it comes paused, and HTTP does not change that
 	const answered = answerOf(upstream);
 	const sending = pipeline(request, upstream).catch(() => {}); // the answer, or its absence, says what happened
 	const answer = await answered;
@@ -87,6 +88,7 @@ export async function serveUpgrade(deps: GatewayDeps, passage: Passage, socket: 
 		maxHeaderSize: MAX_HEADER_BYTES,
 		signal,
 	});
+	upstream.once('socket', () => entry.stream.resume());
 	const switched = new Promise<[IncomingMessage, Duplex, Buffer]>((resolve, reject) => {
 		upstream.once('upgrade', (answer, stream, first) => resolve([answer, stream, first]));
 		upstream.once('response', (answer) => {

@@ -123,7 +123,7 @@ export function toInstanceView(
 		incarnation: row.incarnation,
 		image: row.image,
 		pinned: row.pinned,
-		inhibitors: [...(seen.observation?.inhibitors ?? [])],
+		inhibitors: [...new Set(seen.observation?.inhibitors)],
 		conditions: row.conditions,
 		operation: seen.operation === undefined ? null : toOperationView(seen.operation),
 		pid: runtime?.pid ?? null,

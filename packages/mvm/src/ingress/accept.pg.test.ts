@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { isMvmError, type TenantId } from '@mvm/protocol';
 import { beforeAll, expect, test } from 'vitest';
 import { CHANNEL, plantTenant, SECRET } from '../../../../test/support/ingress-rows.ts';
@@ -87,6 +88,17 @@ test('bodies without the declared id are one event when they are equal', async (
 	expect(await one.accept(inbound({ text: 'no id' }))).toEqual({ outcome: 'duplicate', eventId: first.eventId });
 	expect((await one.accept(inbound({ text: 'other' }))).outcome).toBe('stored');
 	expect((await one.accept(inbound(undefined, { body: Uint8Array.of(0, 255, 1) }))).outcome).toBe('stored');
+});
+
+test('a channel may be verified by a signature of the body', async () => {
+	const tenantId = await plantTenant(store.db, 'signed');
+	await store.asSuperuser(
+		`update pool set spec = jsonb_set(spec, '{ingress,0,verify}', '{"header": "X-Sign", "secret": "S", "hmac": {"prefix": "sha256="}}') where tenant_id = 'signed'`,
+	);
+	const message = inbound({ id: 'h' }, { tenantId });
+	const sign = (secret: string): string => `sha256=${createHmac('sha256', secret).update(message.body).digest('hex')}`;
+	expect(await codeOf(acceptor().accept({ ...message, headers: { 'x-sign': sign('guess') } }))).toBe('UNAUTHENTICATED');
+	expect(await codeOf(acceptor().accept({ ...message, headers: { 'x-sign': sign(SECRET) } }))).toBe('ok');
 });
 
 test('dot segments after the channel are refused', async () => {

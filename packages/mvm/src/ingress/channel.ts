@@ -1,6 +1,6 @@
 // What the accept path and the delivery know about one ingress channel: the pool's declaration joined with the tenant's
 // suspension and the sender's secret. Read through a short cache, so a busy channel costs no query per message.
-import { type PoolId, PoolSpec, type TenantId } from '@mvm/protocol';
+import { type IngressChannel, type PoolId, PoolSpec, type TenantId } from '@mvm/protocol';
 import type { Clock } from '../ports/clock.ts';
 import { type Database, findChannelPools } from '../state/index.ts';
 import { shortCache } from './short-cache.ts';
@@ -49,6 +49,11 @@ export function channelsOf(deps: ChannelDeps): LoadChannel {
 	return (tenantId, channel) => load({ tenantId, channel });
 }
 
+function checkOf({ verify }: IngressChannel, secret: string): SenderCheck {
+	const { header, hmac } = verify;
+	return hmac === undefined ? { kind: 'header', header, secret } : { kind: 'signature', header, secret, ...hmac };
+}
+
 async function loadChannel(deps: ChannelDeps, tenantId: TenantId, name: string): Promise<Channel | undefined> {
 	const pools = await deps.database.asTenant(tenantId, (tx) => findChannelPools(tx, { tenantId, channel: name }));
 	for (const pool of pools) {
@@ -63,7 +68,7 @@ async function loadChannel(deps: ChannelDeps, tenantId: TenantId, name: string):
 			isSuspended: pool.isSuspended,
 			guestPort: declared.guestPort,
 			path: declared.path,
-			check: { kind: 'header', header: declared.verify.header, secret },
+			check: checkOf(declared, secret),
 			eventIdPointer: declared.eventId,
 			orderByPointer: declared.orderBy,
 			proof: declared.proof,

@@ -50,6 +50,7 @@ export async function requestOverDuplex(
 				maxHeaderSize: MAX_HEADER_BYTES,
 				signal,
 			});
+			request.once('socket', () => stream.resume()); // it may come paused, and HTTP does not change that
 			request.once('response', resolve);
 			request.once('upgrade', () =>
 				reject(new MvmError('GUEST_PROTOCOL', 'the instance switched protocols without being asked')),

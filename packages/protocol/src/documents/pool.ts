@@ -77,8 +77,18 @@ export const IngressChannelSchema = z.strictObject({
 	channel: PathSafeNameSchema,
 	guest_port: port,
 	path: z.string().check(z.regex(/^\/[^\s?#]*$/, 'must start with / and have no ?, # or space')),
-	/** The sender proves itself by this header holding the secret. */
-	verify: z.strictObject({ header: headerName, secret: SecretNameSchema }),
+	/** The sender proves itself by this header holding the secret or, with `hmac`, a signature of the raw body under it. */
+	verify: z.strictObject({
+		header: headerName,
+		secret: SecretNameSchema,
+		hmac: z.optional(
+			z.strictObject({
+				algorithm: z._default(z.enum(['sha256', 'sha512', 'sha1']), 'sha256'),
+				/** What stands before the hex digits, such as `sha256=`. */
+				prefix: z._default(z.string(), ''),
+			}),
+		),
+	}),
 	/** Where in the JSON body the sender's own id of the event is; messages with the same one are one message. */
 	event_id: jsonPointer,
 	/** Messages with the same value are delivered one after the other; absent: the whole channel is one order. */

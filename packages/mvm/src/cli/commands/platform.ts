@@ -4,22 +4,6 @@ import { DoctorReport, isMvmError } from '@mvm/protocol';
 import { type Command, type CommandContext, defineCommand, type Shown } from '../define-command.ts';
 import { textOption } from '../names.ts';
 
-interface Folders {
-	readonly dataDir?: string;
-	readonly runDir?: string;
-}
-/** What main/up.ts offers. */
-interface UpModule {
-	up(
-		options: Folders & { readonly config?: string; readonly listen?: string; readonly say: (line: string) => void },
-	): Promise<void>;
-	down(options: Folders & { readonly say: (line: string) => void }): Promise<boolean>;
-	/** Checks this host without a running platform. */
-	doctor?(options: Folders & { readonly config?: string }): Promise<DoctorReport>;
-}
-
-const loadUp = async (): Promise<UpModule> => (await import(new URL('../../main/up.ts', import.meta.url).href)) as UpModule;
-
 const FOLDERS = [
 	{ flags: '--data-dir <path>', summary: 'Where everything is kept; default: MVM_DATA_DIR, /var/lib/mvm as root' },
 	{ flags: '--run-dir <path>', summary: 'Sockets and other things of the moment; default: MVM_RUN_DIR, /run/mvm as root' },
@@ -54,7 +38,7 @@ const up = defineCommand({
 	],
 	related: ['down', 'doctor', 'deploy'],
 	run: async ({ options, io }) => {
-		const { up: start } = await loadUp();
+		const { up: start } = await import('../../main/up.ts');
 		await start({ ...given(options, 'dataDir', 'runDir', 'config', 'listen'), say: (line) => io.say(line) });
 		return undefined;
 	},
@@ -72,7 +56,7 @@ const down = defineCommand({
 	],
 	related: ['up'],
 	run: async ({ options, io }) => {
-		const { down: stop } = await loadUp();
+		const { down: stop } = await import('../../main/up.ts');
 		const wasUp = await stop({ ...given(options, 'dataDir', 'runDir'), say: (line) => io.say(line) });
 		return { value: { was_up: wasUp }, words: wasUp ? 'The platform is down.' : 'No platform was up.' };
 	},
@@ -94,8 +78,7 @@ const doctor = defineCommand({
 			return show(await client.routes.host.doctor(undefined, { signal }));
 		} catch (error) {
 			if (!isMvmError(error, 'UPSTREAM_FAILED')) throw error;
-			const { doctor: check } = await loadUp();
-			if (check === undefined) throw error;
+			const { doctor: check } = await import('../../main/up.ts');
 			return show(await check(given(options, 'dataDir', 'runDir', 'config')));
 		}
 	},
