@@ -71,6 +71,10 @@ test.concurrent('starts the workload, reports it ready, forwards bytes to it and
 		expect(await guest.ask({ kind: 'WorkerStatus' })).toMatchObject({ status: 'busy' });
 		stream.end('POST / HTTP/1.0\r\ncontent-length: 4\r\n\r\nbody');
 		expect(await text(stream)).toMatch(/200 OK[\s\S]*body$/);
+		// Its reader got everything and never ended its own half.
+		const forgotten = await guest.forward(port);
+		forgotten.write('GET / HTTP/1.0\r\n\r\n');
+		await text(forgotten);
 		await eventually(async () => {
 			const answer = await guest.ask({ kind: 'WorkerStatus' });
 			return answer.kind === 'WorkerStatus' && answer.status === 'idle';

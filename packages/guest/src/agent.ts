@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { AGENT_PORT, GuestConfig } from '@mvm/protocol';
 import { Activity } from './activity.ts';
 import type { AdapterContext, CommandResult, MakeAdapter } from './adapter.ts';
-import type { User } from './commands/process-group.ts';
+import { killEverything, type User } from './commands/process-group.ts';
 import { runCommand } from './commands/run-command.ts';
 import { type Console, makeConsole } from './console.ts';
 import { makeHostTime } from './host-time.ts';
@@ -47,12 +47,24 @@ export async function startAgent(input: AgentInput): Promise<Agent> {
 	const home = join(paths.data, 'home');
 	const env = workloadEnv(input, config, home);
 	let adapterEnv: Readonly<Record<string, string>> = {};
+	const stopping = new AbortController();
+	const running = new Set<Promise<CommandResult>>();
 	const run = (
 		command: readonly string[],
 		options: { timeoutMs: number; signal: AbortSignal; env?: Readonly<Record<string, string>> },
 	): Promise<CommandResult> => {
 		const offset: Record<string, string> = time.offsetMs() === 0 ? {} : { MVM_CLOCK_OFFSET_MS: String(time.offsetMs()) };
-		return runCommand(command, { user, cwd: '/', ...options, env: { ...env, ...offset, ...adapterEnv, ...options.env } });
+		const signal = AbortSignal.any([options.signal, stopping.signal]);
+		const result = runCommand(command, {
+			user,
+			cwd: '/',
+			...options,
+			signal,
+			env: { ...env, ...offset, ...adapterEnv, ...options.env },
+		});
+		running.add(result);
+		void result.then(() => running.delete(result));
+		return result;
 	};
 	const context: AdapterContext = { env, readyPort: config.workload.ready?.port, paths, now: time.now, log, run };
 	const adapter = input.adapters[config.workload.adapter](context);
@@ -123,6 +135,10 @@ export async function startAgent(input: AgentInput): Promise<Agent> {
 			rest.stop();
 			integrations.stop();
 			await workload.stop();
+			// The sandbox lives as long as anything in it does: nothing stays behind.
+			stopping.abort();
+			await Promise.all(running);
+			await killEverything(user);
 			await closeHostStreams();
 			await link.close();
 		},

@@ -20,6 +20,8 @@ import { splice } from './splice.ts';
 import type { Workload } from './workload/supervisor.ts';
 
 const REQUEST_MS = 10_000;
+/** From the end of what the workload sends to the end of the stream. */
+const LINGER_MS = 3_000;
 const MAX_MESSAGE_CHARS = 4000;
 
 export interface RequestDeps {
@@ -99,13 +101,19 @@ async function forward(deps: RequestDeps, port: number, stream: Duplex, first: U
 	const refused = deps.rest.isHeld ? 'the instance is at rest' : forwardRefusal(port, deps.agentPorts);
 	if (refused !== undefined) throw new Error(refused);
 	const done = deps.activity.beginForward();
+	let lingering: NodeJS.Timeout | undefined;
 	try {
 		const socket = await connectLoopback(port);
 		if (stream.destroyed) return void socket.destroy();
 		stream.write(encodeFrame(encodeGuestResponse({ kind: 'ForwardReady' })));
 		if (first.length > 0) socket.write(first);
+		// Who read the whole answer may forget to say goodbye; an instance must not stay awake for that.
+		socket.once('end', () => {
+			lingering = setTimeout(() => stream.destroy(), LINGER_MS);
+		});
 		await splice(stream, socket);
 	} finally {
+		clearTimeout(lingering);
 		done();
 	}
 }

@@ -7,6 +7,8 @@ import { readStat } from './process-table.ts';
 import type { SlotRecord } from './slots.ts';
 import { readStatus } from './status-file.ts';
 
+const LEFTOVERS_MS = 10_000;
+
 /**
  * Observes one instance; cheap enough to be called every second. Without `full` only what it is, not what it costs: the
  * answer of a thaw must not wait for statistics.
@@ -14,7 +16,12 @@ import { readStatus } from './status-file.ts';
 export async function observe(host: ProcessHost, record: SlotRecord, options = { full: true }): Promise<Observed> {
 	const paths = pathsOf(host, record);
 	const tree = host.tree(record);
-	const pids = tree.pids();
+	let pids = tree.pids();
+	// bubblewrap's init waits for everybody; without its supervisor a sandbox is of no use, so what it left behind ends with it.
+	if (pids.length > 0 && readStatus(paths.status).exitCode !== undefined) {
+		await tree.kill({ signal: AbortSignal.timeout(LEFTOVERS_MS) });
+		pids = tree.pids();
+	}
 	const dataBytes = options.full ? ((await host.disk.usedBytes(paths)) ?? host.measured.get(record.slot)) : undefined;
 	const base = {
 		instanceId: parseInstanceId(record.instanceId),
