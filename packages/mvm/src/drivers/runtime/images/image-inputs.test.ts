@@ -78,6 +78,13 @@ describe('the files of a recipe', () => {
 		expect(await problemOf(recipe({ base_dir: join(root, 'gone') }))).toBe('base_dir');
 	});
 
+	it('are judged all at once', async () => {
+		const wrong = recipe({ dir: 'nothing', files: { '/usr/bin/x': 'config.json', '/opt/y': 'missing' } });
+		const error = await readInputs(wrong, options).catch((e: unknown) => e);
+		const problems = isMvmError(error) ? (error.details['problems'] as { path: string }[]) : [];
+		expect(problems.map(({ path }) => path)).toEqual(['dir', 'files./usr/bin/x', 'files./opt/y']);
+	});
+
 	it('never come from the host itself, by whatever name', async () => {
 		await symlink('/etc', join(root, 'alias'));
 		for (const place of ['/etc', '/', '/etc/ssl', '/proc/self', join(root, 'alias')])

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, readdir, readlink, realpath, symlink } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
-import { type ImageRecipe, MvmError } from '@mvm/protocol';
+import { type DocumentProblem, type ImageRecipe, isMvmError, MvmError } from '@mvm/protocol';
 import { checkDestination } from './image-destination.ts';
 
 /** One thing to put into the image. */
@@ -31,26 +31,42 @@ const PRIVATE =
 
 type Options = { readonly signal: AbortSignal };
 
-/** Everything the recipe takes from its folder, hashed, sorted by destination. Throws INVALID_DOCUMENT with the field. */
+/** Everything the recipe takes from its folder, hashed, sorted by destination. Throws INVALID_DOCUMENT with every problem. */
 export async function readInputs(recipe: ImageRecipe, options: Options): Promise<InputFile[]> {
 	const found: InputFile[] = [];
+	const problems: DocumentProblem[] = [];
+	const collect = async (read: () => Promise<void>): Promise<void> => {
+		try {
+			await read();
+		} catch (error) {
+			if (!isMvmError(error, 'INVALID_DOCUMENT')) throw error;
+			problems.push(...(error.details['problems'] as DocumentProblem[]));
+		}
+	};
 	if (recipe.kind === 'dir') {
-		const source = await resolveInside(recipe, recipe.dir, 'dir');
-		const to = checkDestination(recipe.to, 'to');
-		if (!(await lstat(source)).isDirectory()) throw problem('dir', `${recipe.dir} is not a folder`);
-		await readTree({ source, to, field: 'dir', found }, 1, options);
+		const { dir, to } = recipe;
+		await collect(async () => {
+			const target = checkDestination(to, 'to');
+			const source = await resolveInside(recipe, dir, 'dir');
+			if (!(await lstat(source)).isDirectory()) throw problem('dir', `${dir} is not a folder`);
+			await readTree({ source, to: target, field: 'dir', found }, 1, options);
+		});
 	}
 	for (const [destination, from] of Object.entries(recipe.files)) {
 		const field = `files.${destination}`;
-		const to = checkDestination(destination, field);
-		const source = await resolveInside(recipe, from, field);
-		if (!(await lstat(source)).isFile()) throw problem(field, `${from} is not a file`);
-		// A file named by itself wins over one that the folder brought to the same place.
-		const at = found.findIndex((input) => input.to === to);
-		if (at >= 0) found.splice(at, 1);
-		found.push(await readOne(source, to, options));
+		await collect(async () => {
+			const to = checkDestination(destination, field);
+			const source = await resolveInside(recipe, from, field);
+			if (!(await lstat(source)).isFile()) throw problem(field, `${from} is not a file`);
+			// A file named by itself wins over one that the folder brought to the same place.
+			const at = found.findIndex((input) => input.to === to);
+			if (at >= 0) found.splice(at, 1);
+			found.push(await readOne(source, to, options));
+		});
 	}
-	if (found.reduce((sum, input) => sum + input.bytes, 0) > MAX_BYTES) throw problem('dir', `more than ${MAX_BYTES} bytes`);
+	if (found.reduce((sum, input) => sum + input.bytes, 0) > MAX_BYTES)
+		problems.push({ path: recipe.kind === 'dir' ? 'dir' : 'files', message: `more than ${MAX_BYTES} bytes` });
+	if (problems.length > 0) throw invalid(problems);
 	return found.sort((a, b) => (a.to < b.to ? -1 : 1));
 }
 
@@ -131,6 +147,13 @@ async function resolveInside(recipe: ImageRecipe, relative: string, field: strin
 	return path;
 }
 
-function problem(path: string, message: string): MvmError {
-	return new MvmError('INVALID_DOCUMENT', 'the image recipe has a problem', { details: { problems: [{ path, message }] } });
+const problem = (path: string, message: string): MvmError => invalid([{ path, message }]);
+
+function invalid(problems: readonly DocumentProblem[]): MvmError {
+	const [first] = problems;
+	const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
+	return new MvmError('INVALID_DOCUMENT', `the image recipe is not usable: ${first?.path}: ${first?.message}${more}`, {
+		details: { problems },
+		hint: 'nothing was built',
+	});
 }

@@ -161,6 +161,17 @@ describe.skipIf(why !== '')('the image store', () => {
 		expect([left(), readdirSync(join(root, 'data/images/revisions'))]).toEqual([[], []]);
 	});
 
+	it('says that the disk is full, and leaves nothing', async () => {
+		execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m,mode=711', 'tmpfs', join(root, 'data')]);
+		try {
+			writeFileSync(join(root, 'recipe/app/big'), Buffer.alloc(3 * 2 ** 20));
+			expect((await failure(open().installImage(dir(), { signal }))).code).toBe('DISK_FULL');
+			expect([left(), readdirSync(join(root, 'data/images/revisions'))]).toEqual([[], []]);
+		} finally {
+			execFileSync('umount', [join(root, 'data')]);
+		}
+	});
+
 	it('ends an install that hangs, when its time is up or its caller leaves', async () => {
 		await open().installImage(npm('good@1.0.0'), { signal }); // Node is there, so that only the package counts
 		const late = await failure(open({ timeLimitMs: 700 }).installImage(npm('hangs@1.0.0'), { signal }));

@@ -89,6 +89,8 @@ export function makeImageStore(deps: ImageStoreDeps): ImageStore {
 			await writeFile(join(paths.locks, `${build.key}.made`), `${hash}\n`);
 			await touch(hash);
 			return built.revision;
+		} catch (error) {
+			throw (error as NodeJS.ErrnoException).code === 'ENOSPC' ? full(error) : error;
 		} finally {
 			await rm(folder, { recursive: true, force: true });
 		}
@@ -171,6 +173,10 @@ export function makeImageStore(deps: ImageStoreDeps): ImageStore {
 			}
 		},
 	};
+}
+
+function full(cause: unknown): MvmError {
+	return new MvmError('DISK_FULL', 'there is no room for the image', { hint: 'mvm image gc removes images nobody uses', cause });
 }
 
 /** Removed revisions, and builds whose process died: those whose lock nobody holds. */
