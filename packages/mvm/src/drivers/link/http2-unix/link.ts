@@ -16,6 +16,7 @@ import { type InstanceId, type LinkHello, MvmError, parseStreamPath, streamPath 
 import type { Logger } from 'pino';
 import type { Clock } from '../../../ports/clock.ts';
 import type { DialHandler, Link, LinkIdentity, LinkState } from '../../../ports/link.ts';
+import { bytesOnly } from './bytes-only.ts';
 import { floodGuard } from './flood-guard.ts';
 import { isIdentity } from './handshake.ts';
 import { CANCEL, openToGuest, openToHost } from './session.ts';
@@ -94,7 +95,7 @@ export class Http2Link implements Link {
 		const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
 		let stream: ClientHttp2Stream;
 		try {
-			stream = connection.session.request({ ':method': 'POST', ':path': streamPath(port) }, { endStream: false });
+			stream = bytesOnly(connection.session.request({ ':method': 'POST', ':path': streamPath(port) }, { endStream: false }));
 		} catch (cause) {
 			return Promise.reject(this.#down('the link broke off', cause));
 		}
@@ -220,7 +221,7 @@ export class Http2Link implements Link {
 		const { instanceId } = this;
 		const { incarnation } = this.#expected;
 		try {
-			handler(stream, isNamed ? { instanceId, incarnation, endpoint } : { instanceId, incarnation });
+			handler(bytesOnly(stream), isNamed ? { instanceId, incarnation, endpoint } : { instanceId, incarnation });
 		} catch (error) {
 			this.#input.log.error({ instance_id: instanceId, err: error }, 'a link handler threw');
 			stream.close(CANCEL);
