@@ -1,6 +1,6 @@
 // What all handlers share: whose rows a principal sees, finding an instance through that, audit in the transaction of the
 // act, and pages.
-import { type InstanceId, MvmError, parseInstanceId, type TenantId } from '@mvm/protocol';
+import { type InstanceId, MvmError, type PoolId, parseInstanceId, type TenantId } from '@mvm/protocol';
 import { appendAudit, appendEvent, listPools, PLATFORM_CHAIN, type Tx } from '../../state/index.ts';
 import type { ApiContext } from '../api-types.ts';
 import type { ControlDeps, InstanceFacts } from '../control-deps.ts';
@@ -53,6 +53,22 @@ export async function recordAct(deps: ControlDeps, tx: Tx, context: ApiContext, 
 		detail: act.detail,
 		traceId: context.traceId,
 	});
+}
+
+const MAX_ROUNDS = 10;
+
+/** Destroys what is there and what was being made meanwhile; the caller has seen to it that nothing new is begun. */
+export async function destroyInstances(
+	deps: ControlDeps,
+	context: ApiContext,
+	of: { readonly tenantId: TenantId; readonly poolId?: PoolId },
+): Promise<void> {
+	const { traceId, signal } = context;
+	for (let round = 0; round < MAX_ROUNDS; round += 1) {
+		const left = await deps.db.asTenant(of.tenantId, (tx) => deps.instances.list(tx, of));
+		if (left.length === 0) return;
+		for (const one of left) await deps.actions.destroy(one.id, { reason: 'operator', forced: true, traceId, signal });
+	}
 }
 
 /** Throws CONFLICT when two pools of the tenant declare the same channel: its address would lead to either. */

@@ -5,7 +5,7 @@ import type { Handlers } from '../api-types.ts';
 import type { ControlDeps } from '../control-deps.ts';
 import { resolveImage } from '../images.ts';
 import { toPoolView } from '../views.ts';
-import { recordAct, refuseSharedChannels } from './common.ts';
+import { destroyInstances, recordAct, refuseSharedChannels } from './common.ts';
 
 type PoolHandlers = Pick<Handlers, 'pool.create' | 'pool.list' | 'pool.get' | 'pool.scale' | 'pool.destroy'>;
 
@@ -74,19 +74,19 @@ export function poolHandlers(deps: ControlDeps): PoolHandlers {
 		},
 		'pool.destroy': async (context, { params }) => {
 			const key = keyOf(params);
-			const { traceId, signal } = context;
-			const instances = await deps.db.asTenant(key.tenantId, async (tx) => {
+			await deps.db.asTenant(key.tenantId, async (tx) => {
 				const { spec, configVersion } = await getPool(tx, key);
 				// Nothing is made anew while the old ones go.
 				const none = { ...spec, desired: { running: 0, warm: 0, sleeping: 0 } };
 				await putPool(tx, { tenantId: key.tenantId, spec: none, expectedVersion: configVersion });
-				return deps.instances.list(tx, { tenantId: key.tenantId, poolId: key.id });
 			});
-			for (const one of instances) await deps.actions.destroy(one.id, { reason: 'operator', forced: true, traceId, signal });
+			deps.changed(key.tenantId);
+			await destroyInstances(deps, context, { tenantId: key.tenantId, poolId: key.id });
 			await deps.db.asTenant(key.tenantId, async (tx) => {
 				await destroyPool(tx, key);
 				await recordAct(deps, tx, context, { tenantId: key.tenantId, action: 'pool.destroy', target: `pool/${key.id}` });
 			});
+			deps.changed(key.tenantId);
 			return {};
 		},
 	};

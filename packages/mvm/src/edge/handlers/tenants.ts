@@ -20,7 +20,7 @@ import {
 import type { ApiContext, Handlers } from '../api-types.ts';
 import type { ControlDeps } from '../control-deps.ts';
 import { toTenantView } from '../views.ts';
-import { recordAct } from './common.ts';
+import { destroyInstances, recordAct } from './common.ts';
 
 type TenantHandlers = Pick<
 	Handlers,
@@ -82,12 +82,20 @@ export function tenantHandlers(deps: ControlDeps): TenantHandlers {
 		'tenant.resume': (context, { params }) => change(context, params.tenant, 'tenant.resume', { suspension: null }),
 		'tenant.destroy': async (context, { params }) => {
 			const id = parseTenantId(params.tenant);
-			const instances = await deps.db.asTenant(id, async (tx) => {
-				await getTenant(tx, id);
-				return deps.instances.list(tx, { tenantId: id });
+			// Suspended first, so that nothing is made anew while the old ones go.
+			const before = await deps.db.asTenant(id, async (tx) => {
+				const tenant = await getTenant(tx, id);
+				const suspension = { at: new Date(deps.clock.now()), reason: 'the tenant is being destroyed' };
+				if (tenant.suspendedAt === null) await updateTenant(tx, { id, patch: { suspension } });
+				return tenant;
 			});
-			const { traceId, signal } = context;
-			for (const one of instances) await deps.actions.destroy(one.id, { reason: 'operator', forced: true, traceId, signal });
+			deps.changed(id);
+			try {
+				await destroyInstances(deps, context, { tenantId: id });
+			} catch (error) {
+				if (before.suspendedAt === null) await change(context, id, 'tenant.resume', { suspension: null });
+				throw error;
+			}
 			await deps.db.asTenant(id, async (tx) => {
 				for (const pool of await listPools(tx, { tenantId: id })) await destroyPool(tx, { tenantId: id, id: pool.id });
 				await destroyTenant(tx, id);
@@ -96,6 +104,7 @@ export function tenantHandlers(deps: ControlDeps): TenantHandlers {
 			await deps.db.asSystem((tx) =>
 				recordAct(deps, tx, context, { tenantId: undefined, action: 'tenant.destroy', target: `tenant/${id}` }),
 			);
+			deps.changed(id);
 			await deps.dropBlobs(id);
 			return {};
 		},
