@@ -64,6 +64,7 @@ const HOSTD_WAIT_MS = 60_000;
 const LINK_TIMEOUT_MS = 30_000;
 const ANSWER_DEADLINE_MS = 120_000;
 const STOP_MS = 30_000;
+const ASK_GUEST_MS = 5_000;
 
 /** Serves until `ended` resolves; `rest` puts every instance to rest before the end. */
 export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 'rest'>): Promise<void> {
@@ -253,7 +254,9 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 				},
 				gatewayToken: async (id) => {
 					const { link } = await lifecycle.handle(id);
-					return link === undefined ? undefined : new GuestAgent(link).workloadToken({ signal: AbortSignal.timeout(5_000) });
+					return link === undefined
+						? undefined
+						: new GuestAgent(link).workloadToken({ signal: AbortSignal.timeout(ASK_GUEST_MS) });
 				},
 			},
 			api: {
@@ -280,8 +283,11 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 						};
 					},
 					supervisor: async (id, { signal }) => {
-						const { link } = await lifecycle.handle(id);
-						return link?.state === 'up' ? new GuestAgent(link).supervisorStatus({ signal }) : null;
+						const { link, row } = await lifecycle.handle(id);
+						if (link?.state !== 'up' || row.state !== 'running') return null; // a frozen guest cannot answer
+						return new GuestAgent(link).supervisorStatus({
+							signal: AbortSignal.any([signal, AbortSignal.timeout(ASK_GUEST_MS)]),
+						});
 					},
 					logs: (what, { signal }) => runtime.logs(what, { signal }),
 					checkpoints: {
