@@ -184,7 +184,13 @@ export class OperationRunner {
 				{ kind, outcome: done.outcome, reason: options.reason, state: handle.row.state, steps: ctx.steps },
 				'operation finished',
 			);
-			await this.#record(handle, kind, 'ok', options, { outcome: done.outcome, reason: options.reason, steps: ctx.steps });
+			const totalMs = clock.now() - operation.startedAtMs;
+			await this.#record(handle, kind, 'ok', options, {
+				outcome: done.outcome,
+				reason: options.reason,
+				total_ms: totalMs,
+				steps: ctx.steps,
+			});
 			return done.result;
 		} catch (error) {
 			const failure = explain(error, deadline, kind);

@@ -52,7 +52,7 @@ export class Recorder {
 		this.#events = this.#events
 			.then(() =>
 				this.#db.asTenant(tenantId, (tx) =>
-					appendEvent(tx, { tenantId, poolId, instanceId, kind, detail: { ...detail, outcome }, traceId }),
+					appendEvent(tx, { tenantId, poolId, instanceId, kind, detail: { outcome, ...detail }, traceId }),
 				),
 			)
 			.then(() => undefined)
