@@ -96,11 +96,14 @@ async function* restoreFrames(
 }
 
 async function lastDocument(frames: AsyncGenerator<Frame>, onProgress?: (line: string) => void): Promise<unknown> {
+	let last: { readonly document: unknown } | undefined;
+	// Read to the very end: hanging up behind the last document would look to hostd like a caller that went away.
 	for await (const frame of frames) {
 		if (frame.kind === 'X') throw fromProblem(parseDocument(frame));
-		if (frame.kind === 'D') return parseDocument(frame);
+		if (frame.kind === 'D') last = { document: parseDocument(frame) };
 		if (frame.kind === 'L') onProgress?.(String(parseDocument(frame)));
 	}
+	if (last !== undefined) return last.document;
 	throw new MvmError('HOSTD_UNAVAILABLE', 'hostd broke off its answer');
 }
 

@@ -21,7 +21,12 @@ export async function* entriesOf(frames: AsyncGenerator<Frame>, onEnd: (document
 	while (next.done !== true) {
 		const frame = next.value;
 		if (frame.kind === 'X') throw fromProblem(parseDocument(frame));
-		if (frame.kind === 'D') return onEnd(parseDocument(frame));
+		if (frame.kind === 'D') {
+			onEnd(parseDocument(frame));
+			// To the very end: hanging up behind the last frame would look like a reader that went away.
+			for await (const _nothing of frames);
+			return;
+		}
 		if (frame.kind !== 'E') throw new MvmError('FRAME_MALFORMED', 'bytes without an entry in front of them');
 		const header = EntryHeader.parse(parseDocument(frame), { code: 'FRAME_MALFORMED', what: 'an entry' });
 		let left = header.bytes;

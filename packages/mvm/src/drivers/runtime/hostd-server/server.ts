@@ -65,10 +65,10 @@ async function serve(
 		const signal = ABANDONABLE.has(method) ? AbortSignal.any([deadline, gone.signal]) : deadline;
 		answer(response, 200, await calls[method](body, { signal }), 'application/json');
 	} catch (error) {
-		const known = error instanceof MvmError || fromAbort(error);
-		if (known === false) deps.log.error({ err: error, method }, 'hostd call failed');
+		const known = named(error);
+		if (known === undefined) deps.log.error({ err: error, method }, 'hostd call failed');
 		else deps.log.debug({ err: error, method }, 'hostd call refused');
-		const problem = toProblem(known === true || known === false ? error : known);
+		const problem = toProblem(known ?? error);
 		if (response.headersSent) response.destroy();
 		else answer(response, problem.status, problem, PROBLEM_CONTENT_TYPE);
 	}
@@ -78,13 +78,17 @@ function isCall(method: string): method is CallName {
 	return Object.hasOwn(CALLS, method);
 }
 
-function fromAbort(error: unknown): MvmError | false {
-	if (!(error instanceof Error)) return false;
-	if (error.name === 'TimeoutError') return new MvmError('TIMEOUT', 'hostd gave the call up', { cause: error });
+/** The errors that mean something as they are; undefined for those that somebody must look at. */
+function named(error: unknown): MvmError | undefined {
+	if (error instanceof MvmError) return error;
+	if (!(error instanceof Error)) return undefined;
 	const code = (error as NodeJS.ErrnoException).code;
+	if (error.name === 'TimeoutError') return new MvmError('TIMEOUT', 'hostd gave the call up', { cause: error });
+	if (code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'ECONNRESET')
+		return new MvmError('CANCELLED', 'the caller went away', { cause: error });
 	if (code === 'ENOSPC' || code === 'EDQUOT')
 		return new MvmError('DISK_FULL', 'no space is left on the device', { cause: error });
-	return false;
+	return undefined;
 }
 
 function answer(response: ServerResponse, status: number, document: unknown, type: string): void {
