@@ -27,7 +27,7 @@ const MAX_DEPTH = 60;
 
 /** The host's own business and people's keys. hostd reads with root's rights for a daemon that has none, so this is a wall. */
 const PRIVATE =
-	/^\/(etc|proc|sys|dev|run|boot|var\/(lib|log|spool|cache|mail|backups))\/|^\/$|^\/root\/$|\/\.(ssh|gnupg|aws|kube|docker|config)\//;
+	/^\/(etc|proc|sys|dev|run|boot|var\/(log|spool|cache|mail|backups))\/|^\/$|^\/root\/$|\/\.(ssh|gnupg|aws|kube|docker|config)\//;
 
 type Options = { readonly signal: AbortSignal };
 
