@@ -143,7 +143,7 @@ const gc = defineCommand({
 	verb: 'gc',
 	summary: 'Remove revisions nobody uses',
 	effect:
-		'Removes revisions that no pool and no instance uses, but for the newest of each name. A removed one can be built again from its lock.',
+		'Removes revisions that no pool and no instance uses, but for the newest of each name and those asked for within the last minute, which a deploy may be about to use. A removed one can be built again from its lock.',
 	options: [{ flags: '--keep <n>', summary: 'Newest revisions of each name to keep', default: '2' }],
 	examples: [
 		['mvm image gc', 'Keeps two of each name.'],

@@ -104,6 +104,7 @@ class NpmLog {
 			this.#fetched += 1;
 			return;
 		}
+		if (/^npm error A complete log of this run/i.test(line)) return; // it goes with the build folder
 		this.last.push(line);
 		if (this.last.length > KEPT_LINES) this.last.shift();
 		// Advice that is npm's own business is kept for the error and not shown.
@@ -113,7 +114,8 @@ class NpmLog {
 	/** npm's own first sentence about what went wrong. */
 	cause(): string | undefined {
 		const errors = this.last.filter((line) => /^npm error /i.test(line)).map((line) => line.replace(/^npm error /i, ''));
-		return errors.find((line) => !/^(code|errno|syscall|path|A complete log)\b/.test(line)) ?? errors[0];
+		const said = errors.find((line) => !/^(code|errno|syscall|path)\b/.test(line)) ?? errors[0];
+		return said?.replace(/^(notarget|404|network|enoent|eresolve)\s+/i, '');
 	}
 
 	/** A line every few seconds, because npm is silent for as long as it works. */
