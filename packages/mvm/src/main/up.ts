@@ -60,7 +60,8 @@ export async function up(options: UpOptions): Promise<void> {
 		{
 			name: 'hostd',
 			argv: [node, entry('hostd.ts'), ...folders, ...ids, '--dist', root],
-			env,
+			// A page-out holds a thread of the pool for seconds; several must not keep a wake's file access waiting.
+			env: { ...env, UV_THREADPOOL_SIZE: '16' },
 			logFile: join(paths.logs, 'hostd.log'),
 		},
 		log,
