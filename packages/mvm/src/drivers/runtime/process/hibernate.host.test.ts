@@ -111,6 +111,17 @@ describe.skipIf(why !== '')('a hibernated tree', () => {
 		);
 	});
 
+	it('is let go of between two rounds when traffic comes late, and answers', async () => {
+		await freeze();
+		const late = new AbortController();
+		const run = pageOut(group, { signal: late.signal });
+		late.abort(new Error('a message came'));
+		await expect(run).rejects.toThrow('a message came');
+		expect(readFileSync(join(memory, 'memory.swappiness'), 'utf8')).toBe('0\n');
+		thaw();
+		expect(Number(await ask())).toBeGreaterThan(7);
+	});
+
 	it('is read back by a prefetch while frozen', async () => {
 		await freeze();
 		const { chargedAfterBytes } = await pageOut(group, { signal });
