@@ -87,7 +87,7 @@ async function respond(
 		case 'Wake':
 			return { kind: 'WakeAck', success: await deps.rest.wake() };
 		case 'PostRestore': {
-			const refused = await deps.rest.postRestore(request);
+			const refused = deps.rest.postRestore(request);
 			return { kind: 'PostRestoreAck', success: refused === undefined, detail: refused ?? null };
 		}
 		case 'WorkloadToken':

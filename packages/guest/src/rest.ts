@@ -6,7 +6,7 @@
 // At a boot the restore commands run before the workload starts. After a thaw its memory is whole and nobody touched `/data`, so
 // they do not stand between a message and its answer; one that fails is reported and blocks the next checkpoint.
 
-import { appendFile } from 'node:fs/promises';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import type { GuestRequest } from '@mvm/protocol';
 import type { Activity } from './activity.ts';
 import type { Log, SleepReadiness, WorkloadAdapter } from './adapter.ts';
@@ -86,14 +86,14 @@ export class Rest {
 	}
 
 	/** Why the new identity is refused, or nothing. */
-	async postRestore(message: PostRestore): Promise<string | undefined> {
+	postRestore(message: PostRestore): string | undefined {
 		const { incarnation } = this.#deps.identity.current();
 		if (message.incarnation < incarnation) return `incarnation ${message.incarnation} is before ${incarnation}`;
 		if (message.token === '') return 'no token';
 		if (message.incarnation > incarnation) this.#needsRestore = true;
 		this.#deps.identity.replace({ incarnation: message.incarnation, token: message.token });
 		this.#deps.time.step(message.nowMs);
-		if (message.reseed !== '') await this.#stir(message.reseed);
+		if (message.reseed !== '') this.#stir(message.reseed);
 		this.#deps.log('info', 'new incarnation', { incarnation: message.incarnation, offset_ms: this.#deps.time.offsetMs() });
 		return undefined;
 	}
@@ -142,9 +142,11 @@ export class Rest {
 	}
 
 	/** Anyone may add to the kernel's pool; it is credited with nothing, so a bad seed does no harm. */
-	async #stir(seed: string): Promise<void> {
+	#stir(seed: string): void {
 		try {
-			await appendFile('/dev/urandom', Buffer.from(seed.slice(0, MAX_SEED_CHARS), 'base64url'));
+			const pool = openSync('/dev/urandom', 'w');
+			writeSync(pool, Buffer.from(seed.slice(0, MAX_SEED_CHARS), 'base64url'));
+			closeSync(pool);
 		} catch (error) {
 			this.#deps.log('debug', 'kernel pool not stirred', { why: (error as Error).message });
 		}
