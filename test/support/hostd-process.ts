@@ -7,6 +7,8 @@ import type { ProbeFolders } from './probe-host.ts';
 
 export interface HostdProcessOptions {
 	readonly folders: ProbeFolders;
+	/** Size of a swap file that it manages while it runs; absent: swap is left alone. */
+	readonly swapMib?: number;
 	/** Run as this user and group, from a staged copy that holds `test/support` as well. */
 	readonly as?: { readonly uid: number; readonly staged: string };
 }
@@ -27,7 +29,7 @@ export class HostdProcess {
 		const entry =
 			as === undefined ? fileURLToPath(new URL('hostd-main.ts', import.meta.url)) : `${as.staged}/test/support/hostd-main.ts`;
 		const node = as === undefined ? process.execPath : `${as.staged}/bin/node`;
-		const argv = [node, entry, dataDir, runDir, dist, claimsDir];
+		const argv = [node, entry, dataDir, runDir, dist, claimsDir, String(this.#options.swapMib ?? 0)];
 		const drop =
 			as === undefined ? [] : ['setpriv', '--reuid', String(as.uid), '--regid', String(as.uid), '--clear-groups', '--'];
 		const [command = '', ...args] = [...drop, ...argv];

@@ -130,6 +130,33 @@ export function runtimeContract(name: string, options: ContractOptions): void {
 				expect(await inspect(id)).toMatchObject({ state: 'running', incarnation: 1 });
 			});
 
+			it('lets exactly one of many boots win', async () => {
+				const id = newId();
+				await listen(await prepare(id));
+				const lives = [1, 2, 3, 4, 5].map((incarnation) => harness.runtime().boot(bootInput(id, { incarnation }), call()));
+				const outcomes = await Promise.allSettled(lives);
+				expect(outcomes.filter((outcome) => outcome.status === 'fulfilled')).toHaveLength(1);
+				expect(await inspect(id)).toMatchObject({ state: 'running' });
+			});
+
+			it('leaves a boot whose caller went away whole or undone', async () => {
+				const id = newId();
+				const link = await listen(await prepare(id));
+				const left = new AbortController();
+				const boot = harness.runtime().boot(bootInput(id), { signal: left.signal });
+				const settled = boot.then(
+					() => 'finished',
+					() => 'gave up',
+				);
+				await harness.clock.sleep(15, call());
+				left.abort(new Error('gone'));
+				await settled;
+				// Whole or not at all: a driver may finish it or take it back, but nothing stays between.
+				const observed = await until(id, (o) => o?.state === 'running' || o?.state === 'absent');
+				if (observed?.state === 'running') expect(await link.hello()).toMatchObject({ incarnation: 1 });
+				else await harness.runtime().boot(bootInput(id, { incarnation: 2 }), call());
+			});
+
 			it('refuses a life that is not newer, at boot and at thaw', async () => {
 				const { id } = await start({ incarnation: 5 });
 				await harness.runtime().freeze(id, call());
@@ -353,6 +380,20 @@ export function runtimeContract(name: string, options: ContractOptions): void {
 				expect((await inspect(id))?.tasks).toBeLessThanOrEqual(32);
 			});
 
+			part('disk limit', 'grows the disk when the pool grows, with the data on it', async () => {
+				const { id, link } = await start({}, 32);
+				await link.sh('echo kept > /data/note');
+				await prepare(id, 96);
+				await harness.runtime().stop({ instanceId: id, graceMs: 5000 }, call());
+				await prepare(id, 96);
+				await harness.runtime().boot(bootInput(id, { incarnation: 2 }), call());
+				await link.hello();
+				expect(await link.sh('head -c 50000000 /dev/zero > /data/big && cat /data/note')).toMatchObject({
+					code: 0,
+					out: 'kept\n',
+				});
+			});
+
 			part('disk limit', 'ends writing at the size of the disk', async () => {
 				const { id, link } = await start({}, 32);
 				expect(await link.sh('head -c 200000000 /dev/zero > /data/big')).not.toMatchObject({ code: 0 });
@@ -436,6 +477,8 @@ export function runtimeContract(name: string, options: ContractOptions): void {
 				try {
 					const result = await harness.runtime().snapshot(id, call());
 					expect(result.chargedAfterBytes).toBeLessThan(result.chargedBeforeBytes);
+					expect(await inspect(id)).toMatchObject({ state: 'frozen', hibernated: true });
+					await harness.restart();
 					expect(await inspect(id)).toMatchObject({ state: 'frozen', hibernated: true });
 					await harness.runtime().prefetch(id, call());
 				} catch (error) {

@@ -1,5 +1,5 @@
 // The contract suite through a real mvm-hostd process over its socket, killed with SIGKILL where the suite restarts it.
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostdProcess } from '../../../../../../test/support/hostd-process.ts';
@@ -19,7 +19,7 @@ afterAll(() => folders.remove());
 runtimeContract('process driver through hostd', {
 	skips: {},
 	harness: async (): Promise<RuntimeHarness> => {
-		const hostd = new HostdProcess({ folders });
+		const hostd = new HostdProcess({ folders, swapMib: 512 });
 		let client = await hostd.start();
 		return {
 			image: PROBE_IMAGE_HASH,
@@ -30,7 +30,8 @@ runtimeContract('process driver through hostd', {
 				client = await hostd.start();
 			},
 			[Symbol.asyncDispose]: async () => {
-				expect(await hostd.end('SIGTERM')).toBe(0);
+				expect(await hostd.end('SIGINT')).toBe(0);
+				expect(readFileSync('/proc/swaps', 'utf8')).not.toContain(folders.dataDir);
 			},
 		};
 	},

@@ -1,6 +1,17 @@
 // The instance's disk: `/data` and its console log. As root a loop-mounted sparse ext4, so that the size is a hard limit
 // and the guest's files are not the host's; otherwise a plain folder. Called by the process driver; survives hostd restarts.
-import { chmodSync, chownSync, closeSync, existsSync, ftruncateSync, mkdirSync, openSync, renameSync } from 'node:fs';
+import {
+	chmodSync,
+	chownSync,
+	closeSync,
+	existsSync,
+	ftruncateSync,
+	mkdirSync,
+	openSync,
+	renameSync,
+	statSync,
+	truncateSync,
+} from 'node:fs';
 import { rm, statfs } from 'node:fs/promises';
 import type { Clock } from '../../../ports/clock.ts';
 import { recoverReplacedData } from './data-restore.ts';
@@ -13,12 +24,20 @@ import { WORKLOAD_UID } from './uids.ts';
 const MIB = 1024 * 1024;
 /** The smallest file system with a journal that mkfs makes and that still has room. */
 const MIN_MIB = 16;
+/** e2fsck's exit code for "errors were there and are corrected". */
+const MENDED = [1];
 
 export interface DataDisk {
 	/** Makes the disk or mounts the one that is there. `fresh` says that `/data` is new and empty. */
 	ensure(
 		paths: SlotPaths,
-		options: { mib: number; range: UidRange | undefined; signal: AbortSignal },
+		options: {
+			readonly mib: number;
+			readonly range: UidRange | undefined;
+			/** Nothing of the instance lives: the disk may be taken off to be grown. */
+			readonly isIdle?: boolean;
+			readonly signal: AbortSignal;
+		},
 	): Promise<{ fresh: boolean }>;
 	/** Bytes in use, where the disk is its own file system; undefined otherwise (then measure.ts tells). */
 	usedBytes(paths: SlotPaths): Promise<number | undefined>;
@@ -29,9 +48,14 @@ export interface DataDisk {
 /** A disk driver; `loop` false makes plain folders. */
 export function makeDataDisk(clock: Clock, options: { readonly loop: boolean }): DataDisk {
 	return {
-		async ensure(paths, { mib, range, signal }) {
+		async ensure(paths, { mib, range, isIdle = false, signal }) {
 			mkdirSync(paths.disk, { recursive: true, mode: 0o711 });
-			if ((options.loop && mib > 0) || existsSync(paths.diskImage)) await mountImage(paths, { mib, range, signal });
+			// Data that began in a plain folder stays there: mounting over it would hide it.
+			const isPlain = !existsSync(paths.diskImage) && existsSync(paths.data);
+			if (!isPlain && (existsSync(paths.diskImage) || (options.loop && mib > 0))) {
+				if (isIdle) await grow(clock, paths, mib, signal);
+				await mountImage(paths, { mib, range, signal });
+			}
 			await recoverReplacedData(paths);
 			const fresh = !existsSync(paths.data);
 			if (fresh) makeDataFolder(paths.data, range);
@@ -73,5 +97,21 @@ async function mountImage(
 		renameSync(incoming, paths.diskImage);
 	}
 	const reserved = range === undefined ? '' : `,resuid=${range.base}`;
-	await runTool(['mount', '-o', `loop,nosuid,nodev,discard${reserved}`, paths.diskImage, paths.disk], { signal });
+	const mount = ['mount', '-o', `loop,nosuid,nodev,discard${reserved}`, paths.diskImage, paths.disk] as const;
+	try {
+		await runTool(mount, { signal });
+	} catch {
+		// After a power cut: what can be mended without a question is mended, anything else stays an error for a person.
+		await runTool(['e2fsck', '-p', paths.diskImage], { signal, ok: MENDED });
+		await runTool(mount, { signal });
+	}
+}
+
+/** Makes a disk as large as the pool now says; it never shrinks. Offline, because growing a mounted one takes more rights. */
+async function grow(clock: Clock, paths: SlotPaths, mib: number, signal: AbortSignal): Promise<void> {
+	if (!existsSync(paths.diskImage) || mib * MIB <= statSync(paths.diskImage).size) return;
+	await unmount(clock, paths.disk, { signal });
+	truncateSync(paths.diskImage, mib * MIB);
+	await runTool(['e2fsck', '-f', '-p', paths.diskImage], { signal, ok: MENDED });
+	await runTool(['resize2fs', paths.diskImage], { signal });
 }

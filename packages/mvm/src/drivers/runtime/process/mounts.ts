@@ -6,14 +6,14 @@ import { runTool } from './run-tool.ts';
 const UNMOUNT_TRIES = 100;
 const UNMOUNT_PAUSE_MS = 20;
 
-/** True when something is mounted exactly at `path`. Octal escapes of the kernel are undone. */
+/** True when something is mounted exactly at `path`. */
 export function isMountPoint(path: string, mountinfo: string = readFileSync('/proc/self/mountinfo', 'utf8')): boolean {
-	return mountinfo
-		.split('\n')
-		.some(
-			(line) =>
-				(line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8))) === path,
-		);
+	return mountinfo.split('\n').some((line) => decodeField(line.split(' ')[4] ?? '') === path);
+}
+
+/** The kernel writes blanks and their like as octal escapes. */
+function decodeField(field: string): string {
+	return field.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8)));
 }
 
 /**

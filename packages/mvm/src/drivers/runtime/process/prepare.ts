@@ -25,7 +25,12 @@ export async function prepareInstance(
 	const paths = pathsOf(host, record);
 	// Freshness is on disk before anybody can see the empty folder, or a crash here would pass it off as the real thing.
 	if (record.dataDiskMib !== input.dataDiskMib) record = host.slots.put({ ...record, dataDiskMib: input.dataDiskMib });
-	const { fresh } = await host.disk.ensure(paths, { mib: record.dataDiskMib, range: host.range(record.slot), signal });
+	const { fresh } = await host.disk.ensure(paths, {
+		mib: record.dataDiskMib,
+		range: host.range(record.slot),
+		isIdle: host.tree(record).pids().length === 0,
+		signal,
+	});
 	if (fresh && !record.dataFresh) record = host.slots.put({ ...record, dataFresh: true });
 	await host.secrets.ensure(paths.secrets, { signal });
 	return { slot: record.slot, linkDir: paths.link, dataFresh: record.dataFresh, conditions: conditionsOf(host, record) };
