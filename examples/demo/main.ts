@@ -44,6 +44,7 @@ async function demo(openStory: () => Promise<Story>): Promise<number> {
 		const { upstreams } = story;
 		platform = await timeline.waiting('starting the platform', () => Platform.start({ folders, upstreams, signal }));
 		timeline.event('mvm', `up, edge on ${platform.edge}`);
+		await destroyTenant(platform, story.tenant); // a demo that was cut off left its own behind
 		const summary = await story.tell({ platform, timeline, signal });
 		kept = values.keep;
 		process.stdout.write(`\ndemo ok (${timeline.seconds().toFixed(0)} s): ${summary}\n`);
@@ -59,12 +60,17 @@ async function demo(openStory: () => Promise<Story>): Promise<number> {
 		if (platform !== null && story !== null) {
 			const [running, { tenant }] = [platform, story];
 			await timeline.waiting('cleaning up', async () => {
-				await running.run(['tenant', 'destroy', tenant, '--yes'], { signal: AbortSignal.timeout(60_000) }).catch(() => undefined); // not there when the deploy failed
+				await destroyTenant(running, tenant);
 				await running.stop();
 			});
 		}
 		await story?.close();
 	}
+}
+
+/** Not being there is fine. */
+async function destroyTenant(platform: Platform, tenant: string): Promise<void> {
+	await platform.run(['tenant', 'destroy', tenant, '--yes'], { signal: AbortSignal.timeout(60_000) }).catch(() => undefined);
 }
 
 /** The stand-ins live in this process, so keeping the platform means staying. */

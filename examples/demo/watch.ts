@@ -1,7 +1,7 @@
 // Follows one tenant's only instance through the SDK and turns what happens into timeline lines. Never asks the platform to do
 // anything: whoever waits here waits for policy and messages.
 import { setTimeout as delay } from 'node:timers/promises';
-import { type EventView, type InstanceView, isMvmError, type TenantId, WAKE_OUTCOMES } from '@mvm/protocol';
+import { type EventView, type InstanceView, isErrorCode, isMvmError, type TenantId, WAKE_OUTCOMES } from '@mvm/protocol';
 import type { MvmClient } from '@mvm/sdk';
 import type { Platform } from './platform.ts';
 import { span, type Timeline } from './timeline.ts';
@@ -88,7 +88,8 @@ export class Watch {
 	#tell(event: EventView): void {
 		const { timeline } = this.#deps;
 		const steps = stepsOf(event.detail);
-		const failed = event.detail['outcome'] !== 'ok' && event.detail['outcome'] !== undefined;
+		const outcome = String(event.detail['outcome'] ?? 'ok');
+		const failed = isErrorCode(outcome);
 		const why = String(
 			event.detail['reason'] ?? event.detail['message'] ?? event.detail['error'] ?? event.detail['outcome'] ?? '',
 		);
@@ -101,7 +102,7 @@ export class Watch {
 			}
 		} else if (event.kind === 'instance.sleep' || event.kind === 'instance.warm') {
 			const verb = event.kind === 'instance.sleep' ? 'checkpointed and put to sleep' : 'frozen';
-			timeline.event('mvm', failed ? `stays awake: ${why}` : `${verb}: ${why}`);
+			timeline.event('mvm', failed ? `stays awake: ${outcome}` : `${verb} (${outcome}): ${why}`);
 		} else if (event.kind === 'ingress.taken')
 			timeline.event('mvm', 'handed over: the agent proved that it has stored the message');
 		else if (/^(ingress|checkpoint|drain)\./.test(event.kind)) timeline.event('mvm', `${event.kind}: ${why}`);
@@ -125,7 +126,7 @@ function stepsOf(detail: EventView['detail']): Step[] {
 /** What the wake came to; told by its steps where the event does not say. */
 function outcomeOf(event: EventView, steps: readonly Step[]): string {
 	for (const key of ['result', 'outcome']) for (const outcome of WAKE_OUTCOMES) if (event.detail[key] === outcome) return outcome;
-	if (event.detail['outcome'] !== 'ok') return 'failed';
+	if (isErrorCode(String(event.detail['outcome']))) return 'failed';
 	return steps.some(({ name }) => /thaw/.test(name)) ? 'resumed' : 'cold-boot';
 }
 
