@@ -127,9 +127,9 @@ test('events are followed from the cursor, in order, and only the own ones of a 
 		kind: 'instance.woke',
 		detail: {},
 		traceId: null,
-		at: '2026-01-01T00:00:00.000Z',
+		at: new Date().toISOString(),
 	});
-	edge.events.push(event(1), event(2), event(3, globex), event(4));
+	edge.events.push(event(1), event(2), event(4));
 	const stream = await edge.open('/v1/events?follow=true&after=0', { key: edge.keys.admin, headers: { 'last-event-id': '1' } });
 	expect(stream.headers['content-type']).toBe('text/event-stream');
 	let text = '';
@@ -142,6 +142,9 @@ test('events are followed from the cursor, in order, and only the own ones of a 
 	edge.events.push(event(5), event(6, globex), event(7));
 	edge.wakeEvents();
 	await expect.poll(ids).toEqual([2, 4, 5, 7]);
+	edge.events.splice(2, 0, event(3)); // its transaction ended after the one of a larger number
+	edge.wakeEvents();
+	await expect.poll(ids).toEqual([2, 4, 5, 7, 3]);
 	stream.destroy();
 	expect((await edge.call('/v1/events?follow=true&tenant_id=globex', { key: edge.keys.admin })).status).toBe(403);
 });

@@ -29,6 +29,8 @@ export interface FollowEvents {
 
 const PAGE = 200;
 const LOOK_MS = 2_000;
+/** Ids are given out before commits, so a smaller one may become visible after a larger one: so far back is looked again. */
+const OVERLAP_MS = 5_000;
 
 export async function* followEvents(
 	deps: { readonly follow: FollowEvents; readonly clock: Clock },
@@ -36,7 +38,7 @@ export async function* followEvents(
 ): AsyncGenerator<ServerEvent> {
 	const { follow, clock } = deps;
 	const { signal, filter } = input;
-	let after = filter.after === undefined ? await follow.newestId() : Number(filter.after);
+	const cursor = new Cursor(filter.after === undefined ? await follow.newestId() : Number(filter.after));
 	let wake = Promise.withResolvers<void>();
 	const unlisten = await follow.listen(() => wake.resolve());
 	const onAbort = (): void => wake.resolve();
@@ -44,12 +46,15 @@ export async function* followEvents(
 	try {
 		while (!signal.aborted) {
 			wake = Promise.withResolvers<void>();
-			const events = await follow.read({ tenantId: filter.tenantId, instanceId: filter.instanceId, after, limit: PAGE });
+			const { tenantId, instanceId } = filter;
+			const events = await follow.read({ tenantId, instanceId, after: cursor.floor, limit: cursor.overlap + PAGE });
+			const isFull = events.length === cursor.overlap + PAGE;
 			for (const event of events) {
-				after = event.id;
+				if (!cursor.isNew(event.id, Date.parse(event.at))) continue;
 				yield { id: String(event.id), event: event.kind, data: EventView.encode(event) };
 			}
-			if (events.length === PAGE) continue;
+			cursor.settle(clock.now() - OVERLAP_MS);
+			if (isFull) continue;
 			const cancel = clock.after(LOOK_MS, () => wake.resolve());
 			await wake.promise;
 			cancel();
@@ -57,6 +62,40 @@ export async function* followEvents(
 	} finally {
 		signal.removeEventListener('abort', onAbort);
 		await unlisten();
+	}
+}
+
+/** What was passed on: everything up to `floor`, and by number what came after it. */
+class Cursor {
+	#floor: number;
+	readonly #seen = new Map<number, number>();
+
+	constructor(floor: number) {
+		this.#floor = floor;
+	}
+
+	get floor(): number {
+		return this.#floor;
+	}
+
+	/** How many of the events after the floor are known already. */
+	get overlap(): number {
+		return this.#seen.size;
+	}
+
+	isNew(id: number, atMs: number): boolean {
+		if (this.#seen.has(id)) return false;
+		this.#seen.set(id, atMs);
+		return true;
+	}
+
+	/** Moves the floor over what happened before `untilMs`: nothing smaller can appear any more. */
+	settle(untilMs: number): void {
+		for (const [id, atMs] of [...this.#seen].sort(([a], [b]) => a - b)) {
+			if (atMs > untilMs) return;
+			this.#floor = id;
+			this.#seen.delete(id);
+		}
 	}
 }
 
