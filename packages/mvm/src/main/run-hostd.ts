@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Condition } from '@mvm/protocol';
+import { type Condition, isMvmError } from '@mvm/protocol';
 import { systemClock } from '../drivers/clock/system.ts';
 import { holdHostdLock, listenHostd } from '../drivers/runtime/hostd-server/listen.ts';
 import { makeHostdServer } from '../drivers/runtime/hostd-server/server.ts';
@@ -13,6 +13,7 @@ import { maintainProcessHost } from '../drivers/runtime/process/maintain.ts';
 import { recoverProcessHost, releaseMounts } from '../drivers/runtime/process/recover.ts';
 import { makeSwap, type Swap } from '../drivers/runtime/process/swap.ts';
 import type { Logger } from '../platform/logger.ts';
+import type { Runtime } from '../ports/runtime.ts';
 
 const DRAIN_MS = 30_000;
 const REST_MS = 60_000;
@@ -76,7 +77,8 @@ export async function runHostd(
 	const swap = config.swap === undefined ? undefined : managedSwap(dataDir, config.swap);
 	await swap?.ensure({ signal: ended });
 	const moreConditions = async (): Promise<readonly Condition[]> => weaknesses((await swap?.status())?.conditions ?? []);
-	const server = makeHostdServer({ runtime: makeProcessRuntime(host, { images, moreConditions }), log });
+	const runtime = withSwapOnDemand(makeProcessRuntime(host, { images, moreConditions }), swap);
+	const server = makeHostdServer({ runtime, log });
 	const socket = await listenHostd(server.http, { runDir: config.runDir, daemon: config.daemon, root: host.abilities.root });
 	const maintenance = maintainProcessHost(host, { signal: ended });
 	log.info(
@@ -91,6 +93,23 @@ export async function runHostd(
 	host.abilities.cgroups?.removeParents(); // those that still hold an instance stay
 	lock.close();
 	log.info('hostd ended');
+}
+
+/** The swap that was on at start may have been somebody else's and be gone by now: then ours is turned on, and tried once more. */
+function withSwapOnDemand(runtime: Runtime, swap: Swap | undefined): Runtime {
+	if (swap === undefined) return runtime;
+	return {
+		...runtime,
+		snapshot: async (id, options) => {
+			try {
+				return await runtime.snapshot(id, options);
+			} catch (error) {
+				if (!isMvmError(error, 'SNAPSHOT_UNAVAILABLE') || (await swap.status()).state !== 'none') throw error;
+				await swap.ensure(options);
+				return runtime.snapshot(id, options);
+			}
+		},
+	};
 }
 
 /** What does not let go is logged and stays as it is: nothing of it is lost, and the next start finds it. */
