@@ -33,6 +33,12 @@ const isAlive = (pid: number): boolean => {
 	}
 };
 
+test.concurrent('thousands of short streams in a row do not end the link', async () => {
+	await using guest = await startGuest();
+	for (let at = 0; at < 2_000; at += 1) expect(await guest.ask({ kind: 'Ping' })).toEqual({ kind: 'Pong' });
+	expect(guest.output().match(/link stream connected/g)).toHaveLength(2);
+});
+
 test.concurrent('answers Ping, unknown requests, garbage and oversize frames, each on its own stream, while a silent one stays open', async () => {
 	await using guest = await startGuest();
 	const silent = await guest.link.dial(52, withinMs(2000));

@@ -18,6 +18,11 @@ import { openLinkStream } from './open-stream.ts';
 const STREAM_WINDOW_BYTES = 65_536;
 const MAX_STREAMS = 256;
 const MAX_SESSION_MEMORY_MB = 128;
+/**
+ * Node ends a session whose peer resets more than 33 streams a second for long. Here the peer is the host, which the guest has to
+ * trust, and which resets every stream it has its answer from.
+ */
+const RESETS = 1_000_000;
 const FIRST_RETRY_MS = 20;
 const MAX_RETRY_MS = 1000;
 
@@ -91,6 +96,8 @@ export function makeAgentLink(deps: AgentLinkDeps): AgentLink {
 			keep('to_guest', join(deps.dir, LINK_SOCKETS.toGuest), async (socket) => {
 				const session = performServerHandshake(socket, {
 					maxSessionMemory: MAX_SESSION_MEMORY_MB,
+					streamResetBurst: RESETS,
+					streamResetRate: RESETS,
 					settings: { initialWindowSize: STREAM_WINDOW_BYTES, maxConcurrentStreams: MAX_STREAMS, enablePush: false },
 				});
 				session.setLocalWindowSize(STREAM_WINDOW_BYTES * MAX_STREAMS);
