@@ -1,12 +1,10 @@
 // What every benchmark gets: a platform of its own, an operator's key, and a first-byte probe over one kept connection. Made by main.ts.
 import { Agent, request } from 'node:http';
-import type { TelegramStandIn } from '../examples/stand-ins/telegram.ts';
 import type { TestPlatform } from '../test/support/platform.ts';
 import type { Figure } from './report.ts';
 
 export interface Bench {
 	readonly platform: TestPlatform;
-	readonly telegram: TelegramStandIn;
 	/** The webhook's secret of every deploy here. */
 	readonly secret: string;
 	/** Of an operator, for the public door. */
