@@ -172,6 +172,30 @@ test('an upgraded connection carries bytes both ways, holds the instance, and en
 	await expect.poll(() => edge.instance.held).toBe(0);
 });
 
+test('a WebSocket to an OpenClaw gateway carries its token in the first message, and nothing hides it', async () => {
+	edge.target.current = { port: 18789, adapter: 'openclaw' };
+	let received = Buffer.alloc(0);
+	edge.instance.server.on('upgrade', (request, socket) => {
+		expect(request.headers['sec-websocket-extensions']).toBeUndefined();
+		socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n');
+		socket.on('data', (data: Buffer) => {
+			received = Buffer.concat([received, data]);
+		});
+	});
+	const message = Buffer.from('{"method":"connect"}');
+	const socket = connect(edge.edge.address?.port ?? 0, '127.0.0.1');
+	socket.on('error', () => {});
+	const head = `GET /t/acme/workers/ HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${edge.keys.admin}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n`;
+	// The message comes with the request: it must not get past the swap.
+	socket.write(Buffer.concat([Buffer.from(head), Buffer.from([0x81, 0x80 | message.length, 0, 0, 0, 0]), message]));
+	const text = (): string => {
+		const mask = received.subarray(2, 6);
+		return String(Buffer.from(received.subarray(6).map((byte, at) => byte ^ (mask[at % 4] ?? 0))));
+	};
+	await expect.poll(text).toBe('{"method":"connect","params":{"auth":{"token":"the-gateways-own-token"}}}');
+	socket.destroy();
+});
+
 test('closing lets requests under way end and then takes no more', async () => {
 	const gate = Promise.withResolvers<void>();
 	edge.instance.onAcquire = () => gate.promise;

@@ -1,12 +1,14 @@
 // The gateway: streams HTTP requests and upgraded connections into an instance, holding them while it wakes. Called by
 // server.ts for `/t/…`. Bytes are never gathered: both directions run with the slower side's speed, and whichever side
 // goes away takes the other with it. The instance stays awake as long as the stream is open.
+import { randomBytes } from 'node:crypto';
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { MvmError, type PoolId, type TenantId } from '@mvm/protocol';
 import type { Logger } from 'pino';
 import { type Acquirer, type AwakeLease, endToEndHeaders } from '../ingress/index.ts';
+import { ConnectTokenStream } from './connect-token.ts';
 import {
 	entryHeaders,
 	type GatewayAddress,
@@ -43,6 +45,8 @@ interface Entry {
 	readonly port: number;
 	readonly path: string;
 	readonly headers: OutgoingHttpHeaders;
+	/** What stands in for the caller's credential; undefined when the workload has none. */
+	readonly token: string | undefined;
 }
 
 const MAX_HEADER_BYTES = 64 * 1024;
@@ -83,7 +87,7 @@ export async function serveUpgrade(deps: GatewayDeps, passage: Passage, socket: 
 		createConnection: () => entry.stream,
 		method: 'GET',
 		path: entry.path,
-		headers: { ...entry.headers, connection: 'Upgrade', upgrade: request.headers.upgrade ?? 'websocket' },
+		headers: upgradeHeaders(request, entry),
 		setHost: false,
 		maxHeaderSize: MAX_HEADER_BYTES,
 		signal,
@@ -101,7 +105,8 @@ export async function serveUpgrade(deps: GatewayDeps, passage: Passage, socket: 
 	const [answer, stream, first] = await switched;
 	socket.write(headOf(answer));
 	if (first.byteLength > 0) socket.write(first);
-	if (head.byteLength > 0) stream.write(head);
+	const swap = entry.token === undefined ? undefined : new ConnectTokenStream(entry.token, randomBytes);
+	if (head.byteLength > 0) socket.unshift(head);
 	const cut = (): void => {
 		socket.destroy();
 		stream.destroy();
@@ -109,11 +114,19 @@ export async function serveUpgrade(deps: GatewayDeps, passage: Passage, socket: 
 	signal.addEventListener('abort', cut, { once: true });
 	try {
 		// No upgraded protocol goes on when one side has ended, so the first end is the end of both.
-		await Promise.race([pipeline(socket, stream), pipeline(stream, socket)].map((way) => way.catch(() => {})));
+		const inward = swap === undefined ? pipeline(socket, stream) : pipeline(socket, swap, stream);
+		await Promise.race([inward, pipeline(stream, socket)].map((way) => way.catch(() => {})));
 	} finally {
 		signal.removeEventListener('abort', cut);
 		cut();
 	}
+}
+
+/** With a token to put into the first message, no extension may be agreed on that would hide it (compression). */
+function upgradeHeaders(request: IncomingMessage, entry: Entry): OutgoingHttpHeaders {
+	const { 'sec-websocket-extensions': extensions, ...headers } = entry.headers;
+	const kept = entry.token === undefined && extensions !== undefined ? { 'sec-websocket-extensions': extensions } : {};
+	return { ...headers, ...kept, connection: 'Upgrade', upgrade: request.headers.upgrade ?? 'websocket' };
 }
 
 /** Checks, wakes and opens the stream; disposing ends the stream and then the lease. */
@@ -147,7 +160,7 @@ async function enter(deps: GatewayDeps, passage: Passage): Promise<Entry & Async
 		adapter: target.adapter,
 	});
 	const owned = open.move();
-	return { lease, stream, port, path: address.path, headers, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+	return { lease, stream, port, path: address.path, headers, token, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Waits for the instance within the hold's bound and deadline. */
