@@ -26,6 +26,8 @@ export interface ApiDeps {
 export interface RequestIdentity {
 	readonly principal: Principal;
 	readonly traceId: string;
+	/** Aborts when the edge takes no more requests; what would never end by itself ends then. */
+	readonly ending: AbortSignal;
 }
 
 export type ApiEnv = { Bindings: RequestIdentity };
@@ -66,7 +68,7 @@ async function serve(deps: ApiDeps, id: RouteId, route: ApiRoute, context: Conte
 		const after = lastEventId(context) ?? (query as { after?: string }).after;
 		const asked = query as { tenantId?: TenantId; instanceId?: InstanceId };
 		const filter = { tenantId: visibleTenant(principal, asked.tenantId), instanceId: asked.instanceId, after };
-		const source = followEvents(deps, { filter, signal });
+		const source = followEvents(deps, { filter, signal: AbortSignal.any([signal, context.env.ending]) });
 		return eventStream(source, { clock: deps.clock, abort: () => gone.abort() });
 	}
 	const handler = deps.handlers[id] as unknown as AnyHandler;

@@ -30,6 +30,8 @@ export interface Front {
 	upgrade(door: Door, request: IncomingMessage, socket: Duplex, head: Uint8Array): void;
 	/** Requests and upgraded connections under way. */
 	readonly underWay: number;
+	/** Ends what would never end by itself: followed events and upgraded connections. */
+	end(): void;
 	/** Breaks off everything under way. */
 	abort(): void;
 }
@@ -46,6 +48,7 @@ export function makeFront(deps: FrontDeps): Front {
 		return app.fetch(request, identity);
 	});
 	const stop = new AbortController();
+	const ending = new AbortController();
 	let underWay = 0;
 
 	const route = async (door: Door, request: IncomingMessage, response: ServerResponse, trace: TraceParent): Promise<void> => {
@@ -67,7 +70,7 @@ export function makeFront(deps: FrontDeps): Front {
 			response.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' }).end(text);
 			return;
 		}
-		identities.set(request, { principal, traceId: trace.traceId });
+		identities.set(request, { principal, traceId: trace.traceId, ending: ending.signal });
 		await api(request, response);
 	};
 
@@ -75,7 +78,8 @@ export function makeFront(deps: FrontDeps): Front {
 		get underWay() {
 			return underWay;
 		},
-		abort: () => stop.abort(new MvmError('CANCELLED', 'the platform is stopping')),
+		end: () => ending.abort(stopping()),
+		abort: () => stop.abort(stopping()),
 		serve(door, request, response) {
 			underWay += 1;
 			response.once('close', () => {
@@ -100,7 +104,7 @@ export function makeFront(deps: FrontDeps): Front {
 			const run = async (): Promise<void> => {
 				const principal = await deps.authenticate(door, request.headers);
 				if (!/^\/t\//.test(request.url ?? '')) throw new MvmError('NOT_FOUND', 'only /t/<tenant>/<pool>/ takes upgrades');
-				const signal = AbortSignal.any([stop.signal, gone.signal]);
+				const signal = AbortSignal.any([ending.signal, gone.signal]);
 				await serveUpgrade(deps.gateway, { request, principal, traceId: trace.traceId, signal }, socket, head);
 			};
 			run().catch((error) => {
@@ -117,6 +121,8 @@ export function makeFront(deps: FrontDeps): Front {
 		return (isApi && typeof given === 'string' ? parseTraceparent(given) : undefined) ?? newTrace(randomBytes(24));
 	}
 }
+
+const stopping = (): MvmError => new MvmError('CANCELLED', 'the platform is stopping');
 
 /** Aborts when the connection closes before the answer was sent whole. */
 function closedBefore(response: ServerResponse): AbortSignal {

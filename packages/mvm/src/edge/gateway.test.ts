@@ -201,7 +201,10 @@ test('closing lets requests under way end and then takes no more', async () => {
 	edge.instance.onAcquire = () => gate.promise;
 	const slow = get('/t/acme/workers/slow');
 	await expect.poll(() => edge.instance.acquired.length).toBe(1);
+	const events = await edge.open('/v1/events?follow=true', { key: edge.keys.admin });
+	const followed = new Promise<void>((resolve) => events.resume().once('end', resolve));
 	const closing = edge.edge.close({ signal: AbortSignal.timeout(5_000) });
+	await followed; // it would never end by itself
 	await expect(get('/healthz')).rejects.toThrow(/ECONNREFUSED/);
 	gate.resolve();
 	expect((await slow).status).toBe(203);

@@ -80,6 +80,7 @@ export async function startEdge(
 		async close({ signal }) {
 			reloader?.close();
 			for (const server of doors) server.close();
+			front.end();
 			for (const server of doors) server.closeIdleConnections();
 			while (front.underWay > 0 && !signal.aborted) {
 				await deps.clock.sleep(CLOSE_LOOK_MS, { signal }).catch(() => {}); // aborted: the loop ends
