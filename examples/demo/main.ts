@@ -34,7 +34,9 @@ async function demo(openStory: () => Promise<Story>): Promise<number> {
 	const timeline = new Timeline(process.stdout);
 	const interrupt = new AbortController();
 	for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupt.abort(new Error('interrupted')));
-	const signal = AbortSignal.any([interrupt.signal, AbortSignal.timeout(LIMIT_MS)]);
+	// Ends whoever still follows events when the story is told; they would keep the process alive.
+	const over = new AbortController();
+	const signal = AbortSignal.any([interrupt.signal, over.signal, AbortSignal.timeout(LIMIT_MS)]);
 	const folders = demoFolders(values.agent);
 	let platform: Platform | null = null;
 	let story: Story | null = null;
@@ -64,6 +66,7 @@ async function demo(openStory: () => Promise<Story>): Promise<number> {
 				await running.stop();
 			});
 		}
+		over.abort(new Error('the demo is over'));
 		await story?.close();
 	}
 }
