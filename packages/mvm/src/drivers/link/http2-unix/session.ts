@@ -6,6 +6,9 @@ import type { Duplex } from 'node:stream';
 const STREAM_WINDOW_BYTES = 65_536;
 const MAX_STREAMS = { toGuest: 256, toHost: 128 } as const;
 const MAX_SESSION_MEMORY_MB = 64;
+/** A connection in the instance that breaks off resets its stream; Node's default is 33 a second. */
+const RESETS_PER_SEC = 500;
+const RESET_BURST = 5000;
 /** Most a guest may leave unread: what its windows allow and some control frames. */
 export const MAX_PENDING_BYTES = 32 * 1024 * 1024;
 
@@ -33,6 +36,8 @@ export function openToGuest(stream: Duplex): ClientHttp2Session {
 export function openToHost(stream: Duplex): ServerHttp2Session {
 	const session = performServerHandshake(stream, {
 		maxSessionMemory: MAX_SESSION_MEMORY_MB,
+		streamResetBurst: RESET_BURST,
+		streamResetRate: RESETS_PER_SEC,
 		settings: settings(MAX_STREAMS.toHost),
 	});
 	session.setLocalWindowSize(STREAM_WINDOW_BYTES * MAX_STREAMS.toHost);
