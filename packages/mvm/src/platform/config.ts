@@ -1,5 +1,4 @@
 // The operator's mvm.toml: parsed once into a resolved value, every problem reported at once. Secrets never stand in it.
-import { isIP } from 'node:net';
 import { MvmError } from '@mvm/protocol';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import * as z from 'zod/mini';
@@ -106,9 +105,4 @@ export function parseConfig(text: string, overrides: { readonly listen?: string 
 		logLevel: file.log_level,
 		policyIntervalMs: file.policy_interval_ms,
 	};
-}
-
-/** True for addresses that never leave the machine, where plain HTTP is acceptable. */
-export function isLoopbackHost(host: string): boolean {
-	return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
