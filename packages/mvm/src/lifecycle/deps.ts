@@ -26,6 +26,12 @@ export interface WrittenCheckpoint {
 	readonly refused: readonly { readonly path: string; readonly why: string }[];
 }
 
+/** A checkpoint that `/data` is put back from. */
+export interface RestoredFrom {
+	readonly checkpointId: CheckpointId;
+	readonly frozenAt: Date;
+}
+
 /** Writes, verifies and restores `/data` checkpoints; over state/ and the blob port. */
 export interface Checkpoints {
 	write(
@@ -38,7 +44,12 @@ export interface Checkpoints {
 	 */
 	restore(
 		instance: InstanceRow,
-		options: { readonly allowFallback: boolean; readonly signal: AbortSignal },
+		options: {
+			readonly allowFallback: boolean;
+			readonly signal: AbortSignal;
+			/** Ends before `/data` is touched, so that a crash cannot come between the two. */
+			readonly onChosen: (chosen: RestoredFrom) => Promise<void>;
+		},
 	): Promise<{ readonly checkpointId: CheckpointId; readonly frozenAt: Date; readonly skipped: readonly string[] }>;
 }
 

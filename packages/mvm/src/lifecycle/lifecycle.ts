@@ -52,7 +52,7 @@ export class Lifecycle {
 		this.#checkpointed.add(listener);
 	}
 
-	/** Called when `/data` was put back from a checkpoint: what was taken after `frozenAt` must be delivered again. */
+	/** Called just before `/data` is put back from a checkpoint: what was taken after `frozenAt` must be delivered again. */
 	onRolledBack(listener: (event: CheckpointedEvent) => Promise<void>): void {
 		this.#rolledBack.add(listener);
 	}
@@ -350,13 +350,14 @@ export class Lifecycle {
 				if (hasMemory) events = [{ kind: 'died' }];
 				// A create that failed after its row was written left it here: it has an image by now.
 				if (handle.row.state === 'created') events = [{ kind: 'image_resolved' }];
-				const booted = await bootInstance(this.deps, handle, pool, ctx);
+				const booted = await bootInstance(this.deps, handle, pool, ctx, ({ checkpointId, frozenAt }) =>
+					this.#announce(this.#rolledBack, handle, checkpointId, frozenAt),
+				);
 				outcome = 'cold-boot';
 				events = [...events, { kind: 'booted', incarnation: ctx.incarnation }];
 				patch = { slot: booted.slot, image: booted.image, secretsEpoch: booted.secretsEpoch };
 				if (booted.restoredFrom !== undefined) {
-					const { checkpointId, frozenAt } = booted.restoredFrom;
-					await this.#announce(this.#rolledBack, handle, checkpointId, frozenAt);
+					const { checkpointId } = booted.restoredFrom;
 					patch = { ...patch, checkpointId, dataGeneration: handle.row.dataGeneration + 1 };
 				}
 			}

@@ -1,6 +1,6 @@
 // Cold path: prepare the host side, put `/data` and secrets in place, start the sandbox, bring the guest to readiness.
 import { MvmError } from '@mvm/protocol';
-import type { LifecycleDeps, PoolView } from '../deps.ts';
+import type { LifecycleDeps, PoolView, RestoredFrom } from '../deps.ts';
 import { GuestAgent } from '../guest-agent.ts';
 import type { InstanceHandle } from '../instance-handle.ts';
 import type { OperationContext } from '../operation-context.ts';
@@ -23,6 +23,7 @@ export async function bootInstance(
 	handle: InstanceHandle,
 	pool: PoolView,
 	ctx: OperationContext,
+	onRestoring: (chosen: RestoredFrom) => Promise<void>,
 ): Promise<BootResult> {
 	const { runtime, links } = deps;
 	const { signal } = ctx;
@@ -31,7 +32,7 @@ export async function bootInstance(
 		runtime.prepare({ instanceId: id, dataDiskMib: pool.spec.dataDiskMib }, { signal }),
 	);
 	const restoredFrom =
-		prepared.dataFresh && handle.row.checkpointId !== null ? await restoreData(deps, handle, pool, ctx) : undefined;
+		prepared.dataFresh && handle.row.checkpointId !== null ? await restoreData(deps, handle, pool, ctx, onRestoring) : undefined;
 	const secretsEpoch = await ctx.step('secrets', () => deliverSecrets(deps, handle.id, pool, signal), { journal: false });
 	const identity = { incarnation: ctx.incarnation, token: deps.tokenFor(id, ctx.incarnation) };
 	if (handle.link === undefined) {
@@ -80,9 +81,10 @@ async function restoreData(
 	handle: InstanceHandle,
 	pool: PoolView,
 	ctx: OperationContext,
+	onChosen: (chosen: RestoredFrom) => Promise<void>,
 ): Promise<BootResult['restoredFrom']> {
 	const allowFallback = pool.spec.integrations.every((integration) => integration.rollback !== 'never');
-	return ctx.step('restore_data', () => deps.checkpoints.restore(handle.row, { allowFallback, signal: ctx.signal }));
+	return ctx.step('restore_data', () => deps.checkpoints.restore(handle.row, { allowFallback, signal: ctx.signal, onChosen }));
 }
 
 /** Waits for the guest to dial in; when its sandbox ends first, that is the error, with its last log lines. */

@@ -116,15 +116,20 @@ export class CheckpointStore {
 	/**
 	 * Puts the newest checkpoint that verifies, and that the image can read, into `/data`. What does not verify is marked bad,
 	 * told in the log, and named in `skipped`. Throws CHECKPOINT_NOT_FOUND when there never was one, NEEDS_ATTENTION when the
-	 * newest cannot be used and falling back is not allowed, CHECKPOINT_CORRUPT when none can be used.
+	 * newest cannot be used and falling back is not allowed, CHECKPOINT_CORRUPT when none can be used. `onChosen` ends before
+	 * `/data` is touched, so that nobody who was told can be missed by a crash; it may be called again for an older one.
 	 */
 	async restore(
 		instance: CheckpointSubject,
-		options: Options & { readonly allowFallback: boolean; readonly runtimeVersions?: Readonly<Record<string, string>> },
+		options: Options & {
+			readonly allowFallback: boolean;
+			readonly runtimeVersions?: Readonly<Record<string, string>>;
+			readonly onChosen?: (chosen: { readonly checkpointId: CheckpointId; readonly frozenAt: Date }) => Promise<void>;
+		},
 	): Promise<{ readonly checkpointId: CheckpointId; readonly frozenAt: Date; readonly skipped: readonly string[] }> {
 		const { db, log } = this.#deps;
 		const { id: instanceId, tenantId } = instance;
-		const { allowFallback, runtimeVersions = {} } = options;
+		const { allowFallback, runtimeVersions = {}, onChosen = async () => {} } = options;
 		const rows = new Map(
 			(await db.asTenant(tenantId, (tx) => listCheckpoints(tx, instanceId), options)).map((row) => [row.id, row]),
 		);
@@ -140,7 +145,7 @@ export class CheckpointStore {
 			if (choice.action === 'needs_attention') throw needsAttention(instanceId, choice.skipped);
 			const row = rows.get(choice.id);
 			if (row === undefined) throw new MvmError('INTERNAL', 'a checkpoint was chosen that is not there');
-			const fault = await this.#put(row, options);
+			const fault = await this.#put(row, { ...options, onChosen });
 			if (fault === undefined) return { checkpointId: row.id, frozenAt: row.frozenAt, skipped };
 			log.error(
 				{ tenant_id: tenantId, instance_id: instanceId, checkpoint_id: row.id, reason: fault },
@@ -193,12 +198,16 @@ export class CheckpointStore {
 	}
 
 	/** Verifies and then restores one checkpoint; its fault, or undefined when `/data` now is what it says. */
-	async #put(row: CheckpointRow, options: Options): Promise<string | undefined> {
+	async #put(
+		row: CheckpointRow,
+		options: Options & { readonly onChosen: (chosen: { checkpointId: CheckpointId; frozenAt: Date }) => Promise<void> },
+	): Promise<string | undefined> {
 		const { blobs, runtime } = this.#deps;
 		const scope: BlobScope = { blobs, tenantId: row.tenantId };
 		const fault = await findFault(scope, row.manifestSha256, options);
 		if (fault !== undefined) return fault;
 		const manifest = await readManifest(scope, row.manifestSha256, options);
+		await options.onChosen({ checkpointId: row.id, frozenAt: row.frozenAt });
 		let damage: unknown;
 		const entries = watched(restoreEntries(scope, manifest, options), (error) => {
 			damage = error;

@@ -171,6 +171,22 @@ test('a flipped byte is refused: the checkpoint is marked bad with the reason, a
 	expect(await store.db.asTenant(tenantId, (tx) => getCheckpoint(tx, next.checkpointId))).toMatchObject({ parentId: ids[1] });
 });
 
+test('who asks is told of the choice before anything is put back, so that a crash cannot come between the two', async () => {
+	const { instance, runtime, checkpoints, ids } = await three();
+	await flip(await blobOf(ids[2] as CheckpointId, 'd/state'));
+	runtime.data = { state: 'as it was' };
+	const told: string[] = [];
+	const onChosen = async ({ checkpointId }: { readonly checkpointId: CheckpointId }): Promise<void> => {
+		expect(runtime.data).toEqual({ state: 'as it was' });
+		told.push(checkpointId);
+		throw new MvmError('STORE_UNAVAILABLE', 'the platform ends here');
+	};
+	await expect(checkpoints.restore(instance, { allowFallback: true, signal, onChosen })).rejects.toMatchObject({
+		code: 'STORE_UNAVAILABLE',
+	});
+	expect([told, runtime.data]).toEqual([[ids[1]], { state: 'as it was' }]);
+});
+
 test('where rolling back is forbidden a damaged checkpoint stops it, now and at the next try, and nothing is put back', async () => {
 	const { instance, runtime, checkpoints, ids } = await three();
 	const [newest] = await rows(instance);
