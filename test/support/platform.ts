@@ -137,7 +137,7 @@ export class TestPlatform {
 			.split(' ')
 			.filter(Boolean)
 			.map(Number);
-		return children.find((pid) => readText(`/proc/${pid}/cmdline`).includes(`/main/${name}.ts\0`));
+		return children.find((pid) => readText(`/proc/${pid}/cmdline`).includes(`/main/${name}.js\0`));
 	}
 
 	/** Kills with SIGKILL; false when it was not there. */

@@ -1,7 +1,7 @@
 // Stages what other users must be able to run: Node, the packages' sources, their production dependencies (the embedded
 // Postgres among them) and the guest bundle, into `<data>/dist/<hash>`. A checkout may lie under a 0700 home; this does not.
 //
-//   <hash>/bin/node   packages/*/src   node_modules/…   guest/{bin/node, agent.cjs, mvm-openclaw.cjs}
+//   <hash>/bin/node   packages/*/src (as JavaScript)   node_modules/…   guest/{bin/node, agent.cjs, mvm-openclaw.cjs}
 //
 // Called by `mvm up` before anything else starts. Content-addressed: the same checkout is staged once.
 import { createHash, randomBytes } from 'node:crypto';
@@ -19,6 +19,7 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { productionClosure } from './stage-closure.ts';
+import { compileTree, manifestOf } from './stage-compile.ts';
 import { copyOne, copyTree, filesBelow, makeFolder } from './stage-tree.ts';
 
 export interface Staged {
@@ -54,7 +55,7 @@ function staged(root: string, reused: boolean): Staged {
 
 /** Everything that decides what is staged: sources, the lock and what is installed by it, and Node itself. */
 function contentHash(checkout: string): string {
-	const hash = createHash('sha256').update(`layout 1\n${process.version} ${process.arch} ${statSync(process.execPath).size}\n`);
+	const hash = createHash('sha256').update(`layout 2\n${process.version} ${process.arch} ${statSync(process.execPath).size}\n`);
 	const add = (path: string): void => {
 		hash.update(`${path}\0`).update(
 			createHash('sha256')
@@ -88,8 +89,10 @@ async function build(checkout: string, distDir: string, root: string): Promise<v
 		copyOne(join(checkout, 'package.json'), join(incoming, 'package.json'));
 		makeFolder(join(incoming, 'node_modules/@mvm'));
 		for (const name of PACKAGES) {
-			copyTree(join(checkout, 'packages', name, 'src'), join(incoming, 'packages', name, 'src'), skipSource);
-			copyOne(join(checkout, 'packages', name, 'package.json'), join(incoming, 'packages', name, 'package.json'));
+			const [from, to] = [join(checkout, 'packages', name), join(incoming, 'packages', name)];
+			copyTree(join(from, 'src'), join(to, 'src'), (file) => skipSource(file) || file.endsWith('.ts'));
+			await compileTree(join(from, 'src'), join(to, 'src'), skipSource);
+			writeFileSync(join(to, 'package.json'), manifestOf(readFileSync(join(from, 'package.json'), 'utf8')), { mode: 0o644 });
 			symlinkSync(`../../packages/${name}`, join(incoming, 'node_modules/@mvm', name));
 		}
 		for (const { from, to } of productionClosure(checkout, join(checkout, 'packages/mvm'), NOT_STAGED))

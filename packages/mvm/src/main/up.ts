@@ -59,9 +59,9 @@ export async function up(options: UpOptions): Promise<void> {
 	const hostd = new KeptProcess(
 		{
 			name: 'hostd',
-			argv: [node, entry('hostd.ts'), ...folders, ...ids, '--dist', root],
+			argv: [node, entry('hostd.js'), ...folders, ...ids, '--dist', root],
 			// A page-out holds a thread of the pool for seconds; several must not keep a wake's file access waiting.
-			env: { ...env, UV_THREADPOOL_SIZE: '16' },
+			env: { ...env, NODE_COMPILE_CACHE: paths.codeCache.hostd, UV_THREADPOOL_SIZE: '16' },
 			logFile: join(paths.logs, 'hostd.log'),
 		},
 		log,
@@ -70,9 +70,9 @@ export async function up(options: UpOptions): Promise<void> {
 	const daemon = new KeptProcess(
 		{
 			name: 'daemon',
-			argv: [node, entry('daemon.ts'), ...folders, ...(listen === undefined ? [] : ['--listen', listen])],
+			argv: [node, entry('daemon.js'), ...folders, ...(listen === undefined ? [] : ['--listen', listen])],
 			...(uid === 0 ? { user: daemonUser } : {}),
-			env: { ...env, ...passOn('MVM_DATABASE_URL') },
+			env: { ...env, NODE_COMPILE_CACHE: paths.codeCache.daemon, ...passOn('MVM_DATABASE_URL') },
 			logFile: join(paths.logs, 'daemon.log'),
 		},
 		log,
