@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 // The entry of `mvm`: the real world for program.ts. Everything it does is there.
 import { enableCompileCache } from 'node:module';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 
-enableCompileCache();
+// Not the default below /tmp: whoever makes that folder first could plant code in it, for root too.
+enableCompileCache(join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'mvm'));
 const { runProgram } = await import('./program.ts');
 const { COMMANDS } = await import('./all-commands.ts');
 const { terminalIo } = await import('./io.ts');

@@ -16,6 +16,9 @@ export function makeFolders(paths: Paths, supervisor: Owner, daemon: Owner): voi
 	for (const path of [paths.admin, paths.postgresSocketDir, paths.postgresData, paths.blobs, paths.keys])
 		folder(path, 0o700, daemon);
 	folder(paths.logs, 0o750, supervisor);
+	folder(dirname(paths.codeCache.hostd), 0o711, supervisor);
+	folder(paths.codeCache.hostd, 0o700, supervisor);
+	folder(paths.codeCache.daemon, 0o700, daemon);
 }
 
 function folder(path: string, mode: number, owner: Owner): void {

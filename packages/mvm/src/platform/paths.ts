@@ -14,6 +14,8 @@ export interface Paths {
 	readonly blobs: string;
 	readonly keys: string;
 	readonly dist: string;
+	/** Compiled code of each process, in a folder that only its own user may write. */
+	readonly codeCache: { readonly hostd: string; readonly daemon: string };
 	readonly logs: string;
 	/** Pids of supervisor, hostd and daemon with their start times; read by `mvm down`. */
 	readonly pidFile: string;
@@ -48,6 +50,7 @@ export function resolvePaths({ uid, env, dataDir, runDir, config }: PathOptions)
 		blobs: join(data, 'blobs'),
 		keys: join(data, 'keys'),
 		dist: join(data, 'dist'),
+		codeCache: { hostd: join(data, 'cache/hostd'), daemon: join(data, 'cache/daemon') },
 		logs: join(data, 'logs'),
 		pidFile: join(admin, 'up.json'),
 	};
