@@ -2,10 +2,11 @@
 // with 1,000 sleeping instances that are registered through the store's own functions and were never booted.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { newInstanceId, parsePoolId, parseTenantId } from '@mvm/protocol';
+import { ImageRecipe, newInstanceId, parsePoolId, parseTenantId } from '@mvm/protocol';
 import { pino } from 'pino';
 import { createInstance, openDatabase, updateInstance } from '../packages/mvm/src/state/index.ts';
 import type { ProcessName } from '../test/support/platform.ts';
+import { COUNTER, readDeploy } from '../test/support/platform-deploy.ts';
 import { realClock } from '../test/support/real-clock.ts';
 import { type Bench, settle } from './bench.ts';
 
@@ -85,7 +86,10 @@ async function register({ platform }: Bench): Promise<void> {
 	const connection = { socketDir: join(platform.folders.run, 'pg'), database: 'mvm', user: 'mvm_app' };
 	const db = openDatabase({ connection, clock: realClock, log: pino({ enabled: false }) });
 	const poolId = parsePoolId('workers');
+	const { recipes } = readDeploy(COUNTER, { secrets: {}, patch: () => {} });
 	try {
+		for (const recipe of Object.values(recipes))
+			await platform.client.call('image.build', { body: { recipe: ImageRecipe.parse(recipe) } });
 		for (let at = 0; at < TENANTS; at += 1) {
 			const tenantId = parseTenantId(`many-${at}`);
 			await platform.client.call('tenant.create', { body: { id: tenantId, quotas: { maxInstancesPerPool: PER_TENANT } } });
