@@ -17,6 +17,8 @@ import type { Integrations } from './integrations/manager.ts';
 type PostRestore = Extract<GuestRequest, { readonly kind: 'PostRestore' }>;
 
 const RESUME_MS = 20_000;
+const MAX_BUDGET_SECS = 3600;
+const ADAPTER_EXTRA_MS = 5_000;
 const RESTORE_MS = 5 * 60_000;
 /** The first request after a thaw has the processor to itself. */
 const RESTORE_AFTER_MS = 300;
@@ -40,6 +42,7 @@ export class Rest {
 	#isHeld = false;
 	#needsRestore = false;
 	#waking: Promise<boolean> | undefined;
+	#preparing: { readonly done: Promise<SleepReadiness>; readonly callOff: () => void } | undefined;
 	#restoreTimer: NodeJS.Timeout | undefined;
 
 	constructor(deps: RestDeps) {
@@ -56,25 +59,22 @@ export class Rest {
 		return this.#isHeld;
 	}
 
-	/** Waits for what is in flight, then has the adapter hold the workload, all within the budget. Undone when it fails. */
-	async sleepPrep(budgetSecs: number, signal: AbortSignal): Promise<SleepReadiness> {
-		if (this.#waking !== undefined) return { ready: false, reason: 'a wake is under way' };
-		if (this.#isHeld) return { ready: true };
-		const deadline = performance.now() + budgetSecs * 1000;
-		const limit = AbortSignal.any([signal, AbortSignal.timeout(budgetSecs * 1000)]);
-		clearTimeout(this.#restoreTimer);
-		this.#hold(true);
-		const outcome = await this.#drain(deadline, limit).catch(
-			(error: Error): SleepReadiness => ({ ready: false, reason: error.message }),
+	/**
+	 * Waits for what is in flight, then has the adapter hold the workload, all within the budget. Undone when it fails, when the
+	 * caller hangs up and when a Wake comes. A second caller joins the first.
+	 */
+	sleepPrep(budgetSecs: number, signal: AbortSignal): Promise<SleepReadiness> {
+		if (this.#waking !== undefined) return Promise.resolve({ ready: false, reason: 'a wake is under way' });
+		if (this.#preparing !== undefined) return this.#preparing.done;
+		if (this.#isHeld) return Promise.resolve({ ready: true });
+		const calledOff = new AbortController();
+		const done = this.#prepare(Math.min(budgetSecs, MAX_BUDGET_SECS) * 1000, AbortSignal.any([signal, calledOff.signal])).finally(
+			() => {
+				this.#preparing = undefined;
+			},
 		);
-		if (outcome.ready) {
-			this.#needsRestore = true;
-			return outcome;
-		}
-		this.#hold(false);
-		this.#restoreSoon();
-		this.#deps.log('warn', 'sleep refused', { why: outcome.reason });
-		return outcome;
+		this.#preparing = { done, callOff: () => calledOff.abort() };
+		return done;
 	}
 
 	/** Lifts what SleepPrep holds. False when the workload did not resume, or when a critical restore of this boot failed again. */
@@ -98,23 +98,59 @@ export class Rest {
 		return undefined;
 	}
 
+	async #prepare(budgetMs: number, signal: AbortSignal): Promise<SleepReadiness> {
+		clearTimeout(this.#restoreTimer);
+		this.#hold(true);
+		let outcome: SleepReadiness;
+		try {
+			outcome = await this.#drain(performance.now() + budgetMs, signal);
+		} catch (error) {
+			outcome = { ready: false, reason: (error as Error).message };
+		}
+		if (outcome.ready && signal.aborted) {
+			outcome = { ready: false, reason: 'called off' };
+			await this.#resume();
+		}
+		if (outcome.ready) {
+			this.#needsRestore = true;
+			return outcome;
+		}
+		this.#hold(false);
+		this.#restoreSoon();
+		this.#deps.log('warn', 'sleep refused', { why: outcome.reason });
+		return outcome;
+	}
+
 	async #drain(deadline: number, signal: AbortSignal): Promise<SleepReadiness> {
-		const isQuiet = await this.#deps.activity.quiet(signal);
-		if (!isQuiet) return { ready: false, reason: `still busy: ${this.#deps.activity.ownReasons().join(', ')}` };
-		const budgetMs = Math.max(Math.floor(deadline - performance.now()), 0);
+		const { activity, adapter } = this.#deps;
+		const leftMs = (): number => Math.max(Math.floor(deadline - performance.now()), 0);
+		const isQuiet = await activity.quiet(AbortSignal.any([signal, AbortSignal.timeout(leftMs())]));
+		if (!isQuiet)
+			return { ready: false, reason: signal.aborted ? 'called off' : `still busy: ${activity.ownReasons().join(', ')}` };
+		const budgetMs = leftMs();
 		// The adapter has the rest of the budget and a little to say why not.
-		return this.#deps.adapter.prepareSleep({ budgetMs, signal: AbortSignal.timeout(budgetMs + 5_000) });
+		return adapter.prepareSleep({
+			budgetMs,
+			signal: AbortSignal.any([signal, AbortSignal.timeout(budgetMs + ADAPTER_EXTRA_MS)]),
+		});
+	}
+
+	/** False when the workload would not. */
+	async #resume(): Promise<boolean> {
+		try {
+			await this.#deps.adapter.resume({ signal: AbortSignal.timeout(RESUME_MS) });
+			return true;
+		} catch (error) {
+			this.#deps.log('error', 'workload not resumed', { why: (error as Error).message });
+			return false;
+		}
 	}
 
 	async #wake(): Promise<boolean> {
+		this.#preparing?.callOff();
+		await this.#preparing?.done;
 		const isBooted = await this.#deps.booted();
-		let isWhole = true;
-		try {
-			await this.#deps.adapter.resume({ signal: AbortSignal.timeout(RESUME_MS) });
-		} catch (error) {
-			isWhole = false;
-			this.#deps.log('error', 'workload not resumed', { why: (error as Error).message });
-		}
+		let isWhole = await this.#resume();
 		if (!isBooted) {
 			const failed = await this.#deps.integrations.restore('boot', AbortSignal.timeout(RESTORE_MS));
 			if (failed.length > 0) isWhole = false;

@@ -1,6 +1,6 @@
 // Runs one command as the workload user in a process group of its own, with a deadline that ends the whole group, and keeps the
 // end of what it said. Used for integration commands, adapters and the constant scripts of integrations/storage.ts.
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import type { CommandResult } from '../adapter.ts';
 import { signalGroup, type User } from './process-group.ts';
 
@@ -26,15 +26,22 @@ export function runCommand(command: readonly string[], options: RunOptions): Pro
 	const err = tail();
 	let timedOut = false;
 	const [program = '', ...args] = command;
-	const child = spawn(program, args, {
-		...(options.user ?? {}),
-		env: { ...options.env },
-		cwd: options.cwd,
-		detached: true,
-		stdio: ['ignore', 'pipe', 'pipe'],
-	});
-	child.stdout.on('data', out.push);
-	child.stderr.on('data', err.push);
+	let child: ChildProcess;
+	try {
+		child = spawn(program, args, {
+			...(options.user ?? {}),
+			env: { ...options.env },
+			cwd: options.cwd,
+			detached: true,
+			stdio: ['ignore', 'pipe', 'pipe'],
+		});
+	} catch (error) {
+		const stderr = `failed to execute: ${(error as Error).message}`;
+		return Promise.resolve({ code: null, signal: null, timedOut: false, stdout: '', stderr, ms: 0 });
+	}
+	// Without descriptors left there are no pipes; the error event says so.
+	child.stdout?.on('data', out.push);
+	child.stderr?.on('data', err.push);
 	const timers: NodeJS.Timeout[] = [];
 	const stop = (): void => {
 		if (timedOut) return;
@@ -55,8 +62,8 @@ export function runCommand(command: readonly string[], options: RunOptions): Pro
 		options.signal.removeEventListener('abort', stop);
 		// Whoever of the group ignored the polite signal goes now; the leader's number stays taken while a member lives.
 		if (timedOut && child.pid !== undefined) await signalGroup(child.pid, 'KILL', options.user);
-		child.stdout.destroy();
-		child.stderr.destroy();
+		child.stdout?.destroy();
+		child.stderr?.destroy();
 		resolve({
 			code: timedOut ? null : code,
 			signal,
