@@ -7,10 +7,11 @@ import { openclawStory } from './scenario-openclaw.ts';
 import type { Story } from './stage.ts';
 import { Timeline } from './timeline.ts';
 
-const USAGE = `usage: node examples/demo/main.ts [--agent openclaw|counter] [--keep]
+const USAGE = `usage: node examples/demo/main.ts [--agent openclaw|counter] [--keep] [--dir PATH]
 
 Shows a sleeping agent that answers messages, on this machine, with stand-ins for Telegram and the model.
   --agent NAME   openclaw (default): the real one from npm; counter: a tiny agent, in seconds
+  --dir PATH     keep everything below this short, absolute path instead of the usual folders
   --keep         leave the platform up at the end and say how to look at it
 `;
 const STORIES: Readonly<Record<string, () => Promise<Story>>> = { openclaw: openclawStory, counter: counterStory };
@@ -20,6 +21,7 @@ const { values } = parseArgs({
 	options: {
 		agent: { type: 'string', default: 'openclaw' },
 		keep: { type: 'boolean', default: false },
+		dir: { type: 'string' },
 		help: { type: 'boolean' },
 	},
 });
@@ -37,7 +39,7 @@ async function demo(openStory: () => Promise<Story>): Promise<number> {
 	// Ends whoever still follows events when the story is told; they would keep the process alive.
 	const over = new AbortController();
 	const signal = AbortSignal.any([interrupt.signal, over.signal, AbortSignal.timeout(LIMIT_MS)]);
-	const folders = demoFolders(values.agent);
+	const folders = demoFolders(values.dir);
 	let platform: Platform | null = null;
 	let story: Story | null = null;
 	let kept = false;

@@ -24,13 +24,14 @@ export interface Folders {
 	readonly log: string;
 }
 
-/** As root beside the system's own, else in the user's cache. `keep` names a set of folders of its own. */
-export function demoFolders(agent: string): Folders {
+/** As root beside the system's own, else in the user's cache; or both below `dir`, which must be short. */
+export function demoFolders(dir: string | undefined): Folders {
 	const { uid } = userInfo();
 	const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
-	const data = uid === 0 ? '/var/lib/mvm-demo' : join(cache, 'mvm-demo');
-	const run = uid === 0 ? '/run/mvm-demo' : join(process.env['XDG_RUNTIME_DIR'] ?? tmpdir(), `mvm-demo-${uid}`);
-	return { data, run, work: join(data, `work-${agent}`), log: join(data, 'demo.log') };
+	const data = dir !== undefined ? join(dir, 'data') : uid === 0 ? '/var/lib/mvm-demo' : join(cache, 'mvm-demo');
+	const runtime = process.env['XDG_RUNTIME_DIR'] ?? tmpdir();
+	const run = dir !== undefined ? join(dir, 'run') : uid === 0 ? '/run/mvm-demo' : join(runtime, `mvm-demo-${uid}`);
+	return { data, run, work: join(data, 'work'), log: join(data, 'demo.log') };
 }
 
 /** A command that ended with something else than 0; `message` has its words. */
