@@ -2,7 +2,7 @@
 // them. It only ever touches its own folders and processes.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
-import { chmod, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -19,8 +19,6 @@ export interface Folders {
 	readonly data: string;
 	/** Short: socket paths end at 107 bytes. */
 	readonly run: string;
-	/** The example with this run's ports and secrets; removed at the end. */
-	readonly work: string;
 	readonly log: string;
 }
 
@@ -31,7 +29,7 @@ export function demoFolders(dir: string | undefined): Folders {
 	const data = dir !== undefined ? join(dir, 'data') : uid === 0 ? '/var/lib/mvm-demo' : join(cache, 'mvm-demo');
 	const runtime = process.env['XDG_RUNTIME_DIR'] ?? tmpdir();
 	const run = dir !== undefined ? join(dir, 'run') : uid === 0 ? '/run/mvm-demo' : join(runtime, `mvm-demo-${uid}`);
-	return { data, run, work: join(data, 'work'), log: join(data, 'demo.log') };
+	return { data, run, log: join(data, 'demo.log') };
 }
 
 /** A command that ended with something else than 0; `message` has its words. */
@@ -40,15 +38,19 @@ export class CommandFailed extends Error {}
 export class Platform {
 	readonly folders: Folders;
 	readonly edge: string;
+	/** For examples with this run's ports and secrets; removed at the end. */
+	readonly work: string;
 	readonly #env: NodeJS.ProcessEnv;
 	readonly #children = new Set<ChildProcess>();
 	#up: ChildProcess | null = null;
 	#ended: Promise<number | null> | null = null;
 	#log: ReturnType<typeof createWriteStream> | null = null;
 
-	private constructor(folders: Folders, edge: string) {
+	private constructor(input: { folders: Folders; edge: string; work: string }) {
+		const { folders } = input;
 		this.folders = folders;
-		this.edge = edge;
+		this.edge = input.edge;
+		this.work = input.work;
 		this.#env = { ...process.env, MVM_DATA_DIR: folders.data, MVM_RUN_DIR: folders.run };
 	}
 
@@ -56,11 +58,11 @@ export class Platform {
 	static async start(input: { folders: Folders; upstreams: readonly string[]; signal: AbortSignal }): Promise<Platform> {
 		const { folders } = input;
 		const port = await freePort();
-		const platform = new Platform(folders, `http://127.0.0.1:${port}`);
+		const work = await mkdtemp(join(tmpdir(), 'mvm-demo-'));
+		const platform = new Platform({ folders, edge: `http://127.0.0.1:${port}`, work });
 		await mkdir(folders.data, { recursive: true });
 		await chmod(folders.data, 0o755); // the daemon runs as another user
 		await platform.#claim();
-		await mkdir(folders.work, { recursive: true, mode: 0o700 });
 		platform.#log = createWriteStream(folders.log, { flags: 'w', mode: 0o600 });
 		const allow = input.upstreams.map((upstream) => JSON.stringify(new URL(upstream).host)).join(', ');
 		await writeFile(join(folders.data, 'mvm.toml'), `listen = "127.0.0.1:${port}"\nupstream_allow = [${allow}]\n`);
@@ -120,7 +122,7 @@ export class Platform {
 			const stuck = await Promise.race([this.#ended?.then(() => false), delay(15_000, true)]);
 			if (stuck === true) this.#up.kill('SIGKILL');
 		}
-		await rm(this.folders.work, { recursive: true, force: true });
+		await rm(this.work, { recursive: true, force: true });
 		await rm(join(this.folders.data, 'demo.pid'), { force: true });
 		this.#log?.end();
 	}

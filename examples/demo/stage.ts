@@ -50,7 +50,7 @@ export class Stage {
 	/** Deploys a copy of the example; everything but addresses and secrets is as in the repository. */
 	async deploy(): Promise<void> {
 		const { platform, timeline, example, signal, telegram, model, secrets } = this.#input;
-		const folder = join(platform.folders.work, example);
+		const folder = join(platform.work, example);
 		await rm(folder, { recursive: true, force: true });
 		await cp(join(EXAMPLES, example), folder, { recursive: true });
 		await mkdir(join(folder, 'secrets'), { recursive: true });
