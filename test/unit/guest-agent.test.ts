@@ -330,6 +330,13 @@ test.concurrent('the instance API socket and endpoints reach the host, each sayi
 	expect(await guest.ask({ kind: 'SleepPrep', drainTimeoutSecs: 2 })).toMatchObject({ success: true });
 });
 
+test.concurrent('an agent whose console is gone stays calm and goes on', async () => {
+	await using guest = await startGuest({ config: { workload: { command: ['/bin/sh', '-c', 'while :; do echo line; done'] } } });
+	guest.child.stdout?.destroy();
+	await new Promise((done) => setTimeout(done, 300));
+	expect(await guest.ask({ kind: 'Ping' })).toEqual({ kind: 'Pong' });
+});
+
 test.concurrent('after kill -9 a new agent takes over its sockets, and a new daemon finds it again', async () => {
 	await using guest = await startGuest();
 	guest.child.kill('SIGKILL');

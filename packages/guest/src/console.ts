@@ -19,7 +19,7 @@ export function makeConsole(options: { readonly write: (text: string) => void; r
 		try {
 			options.write(`${text}\n`);
 		} catch {
-			// A full disk must not end the supervisor; the line is lost.
+			// A full disk, or nobody who reads, must not end the supervisor; the line is lost.
 		}
 	};
 	return {

@@ -1,5 +1,6 @@
 // The guest agent's process: supervisor of the workload and the only thing in an instance that the host talks to. Bundled to one
 // file. SIGTERM ends the workload politely and then the agent, with code 0.
+import { writeSync } from 'node:fs';
 import { startAgent } from './agent.ts';
 import { readIdentity } from './identity.ts';
 import { makeOpenclawAdapter } from './openclaw/adapter.ts';
@@ -13,7 +14,8 @@ async function main(): Promise<void> {
 		identity: readIdentity(options.bootFd),
 		env: process.env,
 		adapters: { none: makePlainAdapter, openclaw: (context) => makeOpenclawAdapter(context) },
-		write: (text) => process.stdout.write(text),
+		// Straight to the descriptor: a stream that failed once, on a full disk, would never write again.
+		write: (text) => void writeSync(1, text),
 	});
 	process.on('uncaughtException', (error) => {
 		// One bad stream must not take the instance down; the workload may be in the middle of a turn.
