@@ -136,8 +136,10 @@ export async function edgeHarness(
 			log,
 		},
 		ingress: {
-			accept: async (message) => {
+			checkSender: async (message) => {
 				if (message.headers['x-secret'] !== 'right') throw new MvmError('UNAUTHENTICATED', 'no');
+			},
+			accept: async (message) => {
 				return { outcome: message.headers['x-held'] === undefined ? 'stored' : 'held', id: 1, eventId: 'e' };
 			},
 			maxBodyBytes: 1024,

@@ -217,4 +217,11 @@ test('a webhook is accepted by its own secret alone, and its cap holds', async (
 	expect((await edge.call('/in/acme/hook', { body: '{}', headers: { ...right, 'x-held': '1' } })).status).toBe(202);
 	expect((await edge.call('/in/acme/hook', { body: '{}', headers: { 'x-secret': 'wrong' } })).status).toBe(401);
 	expect((await edge.call('/in/acme/hook', { body: 'x'.repeat(2_000), headers: right })).status).toBe(413);
+	// A stranger's body is not read at all: he is refused while he still sends.
+	const stranger = connect(edge.edge.address?.port ?? 0, '127.0.0.1').setEncoding('utf8');
+	stranger.write('POST /in/acme/hook HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nx');
+	const answer = await new Promise<string>((resolve) => stranger.once('data', resolve));
+	expect(answer).toMatch(/^HTTP\/1.1 401 /);
+	expect(answer).toMatch(/connection: close/i);
+	stranger.destroy();
 });

@@ -7,6 +7,8 @@ import { sendJson } from './answer.ts';
 import { readBody } from './body.ts';
 
 export interface IngressDoorDeps {
+	/** Refuses by headers alone whom it can; called before the body is read. */
+	readonly checkSender: (message: Omit<InboundMessage, 'body'>) => Promise<void>;
 	readonly accept: (message: InboundMessage) => Promise<Accepted>;
 	readonly maxBodyBytes: number;
 	readonly onOutcome?: ((outcome: Accepted['outcome'] | 'refused') => void) | undefined;
@@ -27,20 +29,14 @@ export async function serveIngress(
 		if (request.method !== 'POST') {
 			throw new MvmError('UNAUTHENTICATED', 'a channel takes POST requests of its sender only');
 		}
-		const body = await readBody(request, deps.maxBodyBytes);
 		if (!TenantIdSchema.safeParse(tenant).success || !CHANNEL.test(channel)) {
 			throw new MvmError('UNAUTHENTICATED', 'no channel of this address takes this request');
 		}
 		// A slash at the end of the address is how people write it; it names nothing in the instance.
 		const beyond = rest === '/' ? '' : rest;
-		const accepted = await deps.accept({
-			tenantId: tenant as TenantId,
-			channel,
-			rest: beyond,
-			headers: request.headers,
-			body,
-			traceId,
-		});
+		const message = { tenantId: tenant as TenantId, channel, rest: beyond, headers: request.headers, traceId };
+		await deps.checkSender(message);
+		const accepted = await deps.accept({ ...message, body: await readBody(request, deps.maxBodyBytes) });
 		deps.onOutcome?.(accepted.outcome);
 		const status = accepted.outcome === 'held' ? 202 : 200;
 		sendJson(response, status, { accepted: true, outcome: accepted.outcome, event_id: accepted.eventId, trace_id: traceId });

@@ -75,6 +75,10 @@ test('a wrong secret, an unknown channel and an unknown tenant are told apart by
 	]) {
 		expect(await codeOf(one.accept(attempt))).toBe('UNAUTHENTICATED');
 	}
+	for (const attempt of [inbound({}, { headers: wrong }), inbound({}, { channel: 'nope' }), inbound({}, { tenantId: ghost })]) {
+		expect(await codeOf(one.checkSender(attempt))).toBe('UNAUTHENTICATED');
+	}
+	expect(await codeOf(one.checkSender(inbound({})))).toBe('ok');
 	const unset = acceptor({
 		loadChannel: channelsOf({ database: store.db, clock: realClock, readSecret: async () => undefined }),
 	});
@@ -99,6 +103,7 @@ test('a channel may be verified by a signature of the body', async () => {
 	const sign = (secret: string): string => `sha256=${createHmac('sha256', secret).update(message.body).digest('hex')}`;
 	expect(await codeOf(acceptor().accept({ ...message, headers: { 'x-sign': sign('guess') } }))).toBe('UNAUTHENTICATED');
 	expect(await codeOf(acceptor().accept({ ...message, headers: { 'x-sign': sign(SECRET) } }))).toBe('ok');
+	expect(await codeOf(acceptor().checkSender({ ...message, headers: {} }))).toBe('ok'); // only the body can tell
 });
 
 test('dot segments after the channel are refused', async () => {

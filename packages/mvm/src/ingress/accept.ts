@@ -66,6 +66,16 @@ export class Acceptor {
 	}
 
 	/**
+	 * Refuses a stranger by headers alone, where the channel's proof is in them: nothing of his body is read then.
+	 * Throws UNAUTHENTICATED or STORE_UNAVAILABLE.
+	 */
+	async checkSender(inbound: Omit<InboundMessage, 'body'>): Promise<void> {
+		const channel = await this.#channelOf(inbound);
+		if (channel === undefined) throw refused();
+		if (channel.check.kind === 'header' && !isFromSender(channel.check, inbound.headers, new Uint8Array())) throw refused();
+	}
+
+	/**
 	 * Resolves once the message is on disk. Throws UNAUTHENTICATED (also for a channel that does not exist: a stranger
 	 * learns nothing), RETAIN_LIMIT, or STORE_UNAVAILABLE; then nothing was promised and the sender has to repeat.
 	 */
@@ -98,7 +108,7 @@ export class Acceptor {
 		}
 	}
 
-	async #channelOf(inbound: InboundMessage): Promise<Channel | undefined> {
+	async #channelOf(inbound: Omit<InboundMessage, 'body'>): Promise<Channel | undefined> {
 		try {
 			return await this.#deps.loadChannel(inbound.tenantId, inbound.channel);
 		} catch (error) {

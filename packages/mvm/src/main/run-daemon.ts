@@ -239,6 +239,7 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 			metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
 			notReady,
 			ingress: {
+				checkSender: (message) => acceptor.checkSender(message),
 				accept: (message) => acceptor.accept(message),
 				maxBodyBytes: config.limits.maxBodyBytes,
 				onOutcome: (outcome) => metrics.ingressAccepted.inc({ outcome }),

@@ -22,10 +22,7 @@ function show(one: InstanceView, words?: string): Shown {
 		['incarnation', one.incarnation],
 		['image', one.image?.slice(0, 12)],
 		['pid', one.pid],
-		[
-			'memory',
-			one.memory === null ? null : `${bytes(one.memory.residentBytes)} resident, ${bytes(one.memory.swapBytes)} on disk`,
-		],
+		['memory', one.memory === null ? null : `${bytes(one.memory.chargedBytes)} charged, ${bytes(one.memory.swapBytes)} on disk`],
 		['kept awake by', one.inhibitors.join(', ')],
 		['conditions', conditions.join('; ')],
 		['checkpoint', one.checkpointId],
@@ -80,15 +77,15 @@ const list = defineCommand({
 		const rows = items.map((one) => [
 			nameOf(one),
 			stateOf(one),
-			bytes(one.memory?.residentBytes),
+			bytes(one.memory?.chargedBytes),
 			bytes(one.memory?.swapBytes),
-			text(one.lastBusyAt),
+			text(one.incarnation),
 			one.conditions
 				.filter((condition) => condition.status)
 				.map((condition) => condition.type)
 				.join(', '),
 		]);
-		const columns = ['instance', 'state', 'resident', 'on disk', 'last busy', 'conditions'];
+		const columns = ['instance', 'state', 'memory', 'on disk', 'incarnation', 'conditions'];
 		return { value: items.map(wire), table: { columns, rows } };
 	},
 });
