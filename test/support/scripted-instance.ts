@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
 import type { InstanceId } from '@mvm/protocol';
-import type { AcquireInput, Acquirer, AwakeLease } from '../../packages/mvm/src/ingress/index.ts';
+import type { AcquireInput, Acquirer, AwakeLease } from '../../packages/mvm/src/orchestrator/index.ts';
 
 export interface Arrived {
 	readonly method: string;

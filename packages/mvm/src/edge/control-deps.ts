@@ -2,43 +2,23 @@
 // these shapes as they are. Narrow on purpose: a handler can do no more than what stands here.
 import type {
 	CheckpointView,
-	Condition,
 	DoctorReport,
 	HostInfo,
 	ImageRecipe,
 	ImageRevision,
 	InstanceId,
-	InstanceState,
 	PoolId,
 	SupervisorStatus,
 	TenantId,
 } from '@mvm/protocol';
 import type { Logger } from 'pino';
-import type { Acquirer } from '../ingress/index.ts';
+import type { Acquirer } from '../orchestrator/index.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Observed } from '../ports/runtime.ts';
-import type { Database, MasterKey, Tx } from '../state/index.ts';
+import type { Database, InstanceRow, MasterKey, Tx } from '../state/index.ts';
 
 /** A row of the instance table, as far as the API shows it. */
-export interface InstanceFacts {
-	readonly id: InstanceId;
-	readonly tenantId: TenantId;
-	readonly poolId: PoolId;
-	readonly state: InstanceState;
-	readonly hibernated: boolean;
-	readonly incarnation: number;
-	readonly image: string | null;
-	readonly conditions: readonly Condition[];
-	readonly pinned: boolean;
-	readonly enteredRunningAt: Date | null;
-	readonly enteredWarmAt: Date | null;
-	readonly lastBusyAt: Date | null;
-	readonly backoffUntil: Date | null;
-	readonly failures: number;
-	readonly checkpointId: string | null;
-	readonly createdAt: Date;
-	readonly updatedAt: Date;
-}
+export type InstanceFacts = Omit<InstanceRow, 'version' | 'slot' | 'dataGeneration' | 'secretsEpoch'>;
 
 /** Reads of the instance table; under the row-level security of the given transaction. */
 export interface InstanceReads {

@@ -7,7 +7,8 @@ import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { MvmError, type PoolId, type TenantId } from '@mvm/protocol';
 import type { Logger } from 'pino';
-import { type Acquirer, type AwakeLease, endToEndHeaders } from '../ingress/index.ts';
+import { endToEndHeaders } from '../ingress/index.ts';
+import type { Acquirer, AwakeLease } from '../orchestrator/index.ts';
 import { ConnectTokenStream } from './connect-token.ts';
 import {
 	entryHeaders,

@@ -23,7 +23,7 @@ import type {
 	HashedRecord,
 	IngressMessage,
 	IngressMessageDetail as MessageRow,
-	OperationFacts,
+	OperationRow,
 	PoolRow,
 	TenantRow,
 } from '../state/index.ts';
@@ -88,7 +88,7 @@ export function toPoolView(pool: PoolRow, instances: readonly InstanceFacts[]): 
 	};
 }
 
-export function toOperationView(row: OperationFacts): OperationView {
+export function toOperationView(row: OperationRow): OperationView {
 	const error = row.error as { readonly code?: unknown; readonly message?: unknown } | null;
 	return {
 		id: row.id,
@@ -111,7 +111,7 @@ export function toOperationView(row: OperationFacts): OperationView {
 
 export function toInstanceView(
 	row: InstanceFacts,
-	seen: { readonly observation?: InstanceObservation | undefined; readonly operation?: OperationFacts | undefined } = {},
+	seen: { readonly observation?: InstanceObservation | undefined; readonly operation?: OperationRow | undefined } = {},
 ): InstanceView {
 	const runtime = seen.observation?.runtime;
 	return {

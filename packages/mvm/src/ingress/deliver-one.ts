@@ -3,10 +3,10 @@
 
 import { randomBytes } from 'node:crypto';
 import { type InstanceId, MvmError, type WakeOutcome } from '@mvm/protocol';
+import type { Acquirer } from '../orchestrator/index.ts';
 import type { ClaimedMessage } from '../state/index.ts';
 import type { Channel, LoadChannel } from './channel.ts';
 import { requestOverDuplex } from './http-over-duplex.ts';
-import type { Acquirer } from './lease.ts';
 import { judgeAnswer, judgeError, type Verdict } from './verdict.ts';
 
 export interface DeliverOneDeps {

@@ -4,7 +4,6 @@ export { type Channel, type ChannelDeps, channelsOf, type LoadChannel } from './
 export { Delivery, type DeliveryDeps } from './delivery.ts';
 export type { DeliveryEvent } from './finish-attempt.ts';
 export { endToEndHeaders } from './headers.ts';
-export type { AcquireInput, Acquirer, AwakeLease } from './lease.ts';
 export { type CheckpointMoment, onCheckpointed, onRolledBack, type SettleDeps } from './settle.ts';
 export { shortCache } from './short-cache.ts';
 export { equalSecrets } from './verify.ts';

@@ -6,7 +6,7 @@ import { plantPool, plantTenant } from '../../../../test/support/store-fixtures.
 import { systemClock } from '../drivers/clock/system.ts';
 import { silentLogger } from '../platform/logger.ts';
 import { makeMetrics } from '../platform/metrics.ts';
-import { listOpenOperations, listOperations } from '../state/index.ts';
+import { readOperations } from '../state/index.ts';
 import type { AuditEntry, PoolView } from './deps.ts';
 import { Lifecycle } from './lifecycle.ts';
 import type { OperationOptions } from './operation-runner.ts';
@@ -261,8 +261,8 @@ test.each(['prepare', 'boot', 'freeze', 'snapshot', 'thaw'] as const)(
 		const next = make();
 		const report = await recoverAll(next);
 		expect(report.errors).toEqual([]);
-		expect(await store.db.asSystem((tx) => listOpenOperations(tx))).toEqual([]);
-		const [last] = await store.db.asSystem((tx) => listOperations(tx, id, 1));
+		expect(await store.db.asSystem((tx) => readOperations(tx, { isOpen: true, limit: 10 }))).toEqual([]);
+		const [last] = await store.db.asSystem((tx) => readOperations(tx, { instanceId: id, limit: 1 }));
 		expect(last?.outcome).toMatch(/^recovered_/);
 		const woken = await next.wake(id, options());
 		expect(['resumed', 'cold-boot', 'already-running']).toContain(woken.outcome);

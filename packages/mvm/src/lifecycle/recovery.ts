@@ -4,7 +4,7 @@ import { MvmError } from '@mvm/protocol';
 import type { Operation, OperationKind, OperationStep } from '../domain/operation.ts';
 import { type HostEffect, hostView, type RecoveryPlan, recover } from '../domain/recovery.ts';
 import type { Observed } from '../ports/runtime.ts';
-import { finishOperation, listOpenOperations, type OperationRow } from '../state/index.ts';
+import { finishOperation, type OperationRow, readOperations } from '../state/index.ts';
 import { GuestAgent } from './guest-agent.ts';
 import type { InstanceHandle } from './instance-handle.ts';
 import { lifePatch } from './life-patch.ts';
@@ -13,6 +13,8 @@ import { postRestoreOf } from './steps/boot.ts';
 
 const EFFECT_MS = 120_000;
 const GREET_MS = 30_000;
+/** One open operation per instance; far above what a host holds. */
+const MAX_OPEN = 1_000_000;
 
 export interface RecoveryReport {
 	readonly instances: number;
@@ -32,7 +34,7 @@ export async function recoverAll(lifecycle: Lifecycle): Promise<RecoveryReport> 
 	const signal = AbortSignal.timeout(EFFECT_MS);
 	const [handles, operations, observed] = await Promise.all([
 		lifecycle.load(),
-		db.asSystem((tx) => listOpenOperations(tx)),
+		db.asSystem((tx) => readOperations(tx, { isOpen: true, limit: MAX_OPEN })),
 		runtime.adopt({ signal }),
 	]);
 	const byInstance = new Map(operations.map((o) => [o.instanceId, o]));

@@ -2,7 +2,7 @@
 // one, so that one trace id leads from the inbound message to the model request; with several it would be a guess.
 import { randomBytes } from 'node:crypto';
 import type { InstanceId } from '@mvm/protocol';
-import type { AcquireInput, AwakeLease, Orchestrator } from '../orchestrator/index.ts';
+import type { AcquireInput, Acquirer, AwakeLease } from '../orchestrator/index.ts';
 
 /** A trace stays this long after its request ended: agents answer webhooks first and work afterwards. */
 const LINGER_MS = 120_000;
@@ -16,7 +16,7 @@ export class InFlight {
 	}
 
 	/** The same orchestrator, with every lease noted. */
-	watch(orchestrator: Orchestrator): Pick<Orchestrator, 'acquire'> {
+	watch(orchestrator: Acquirer): Acquirer {
 		return {
 			acquire: async (input: AcquireInput, options: { readonly signal: AbortSignal }): Promise<AwakeLease> => {
 				const lease = await orchestrator.acquire(input, options);

@@ -24,6 +24,11 @@ export interface AwakeLease extends AsyncDisposable {
 	forward(port: number, options: { readonly signal: AbortSignal }): Promise<Duplex>;
 }
 
+/** What everything outside sees of the orchestrator: one door to an awake instance. */
+export interface Acquirer {
+	acquire(input: AcquireInput, options: { readonly signal: AbortSignal }): Promise<AwakeLease>;
+}
+
 export interface OrchestratorDeps {
 	readonly lifecycle: Lifecycle;
 	/** Undefined when the tenant may be served; else why not. */
@@ -36,7 +41,7 @@ const HOLDS: { readonly [W in AcquireInput['why']]: HoldReason } = {
 	operator: 'open_stream',
 };
 
-export class Orchestrator {
+export class Orchestrator implements Acquirer {
 	readonly #deps: OrchestratorDeps;
 	/** First instances being created, so that many first requests make one. */
 	readonly #creating = new Map<string, Promise<InstanceId>>();

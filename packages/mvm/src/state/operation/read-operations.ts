@@ -1,24 +1,7 @@
 // Reads the journal for people: one operation, or the newest of a tenant or an instance. Written by state/instance only.
 import { type InstanceId, MvmError, type OperationId, type TenantId } from '@mvm/protocol';
 import type { Tx } from '../database.ts';
-
-export interface OperationFacts {
-	readonly id: OperationId;
-	readonly tenantId: TenantId;
-	readonly instanceId: InstanceId;
-	readonly kind: string;
-	readonly step: string;
-	readonly incarnation: number;
-	readonly reason: string;
-	readonly forced: boolean;
-	readonly detail: Readonly<Record<string, unknown>>;
-	readonly traceId: string | null;
-	readonly startedAt: Date;
-	readonly updatedAt: Date;
-	readonly finishedAt: Date | null;
-	readonly outcome: string | null;
-	readonly error: unknown;
-}
+import type { OperationRow } from '../instance/row.ts';
 
 /** Newest first. */
 export async function readOperations(
@@ -30,7 +13,7 @@ export async function readOperations(
 		readonly isOpen?: boolean | undefined;
 		readonly limit: number;
 	},
-): Promise<readonly OperationFacts[]> {
+): Promise<readonly OperationRow[]> {
 	let query = tx.selectFrom('operation').selectAll().orderBy('startedAt', 'desc').orderBy('id').limit(filter.limit);
 	if (filter.tenantId !== undefined) query = query.where('tenantId', '=', filter.tenantId);
 	if (filter.instanceId !== undefined) query = query.where('instanceId', '=', filter.instanceId);
@@ -39,7 +22,7 @@ export async function readOperations(
 }
 
 /** Throws OPERATION_NOT_FOUND. */
-export async function readOperation(tx: Tx, id: OperationId): Promise<OperationFacts> {
+export async function readOperation(tx: Tx, id: OperationId): Promise<OperationRow> {
 	const row = await tx.selectFrom('operation').selectAll().where('id', '=', id).executeTakeFirst();
 	if (row === undefined)
 		throw new MvmError('OPERATION_NOT_FOUND', `there is no operation ${id}`, { details: { operation_id: id } });
