@@ -10,6 +10,8 @@ import { utc } from '../host-time.ts';
 import type { Storage } from './storage.ts';
 
 const RESTORE_TIMEOUT_MS = 60_000;
+const STARTING_MS = 60_000;
+const STARTING_INTERVAL_MS = 2_000;
 const SIZE_AGE_MS = 10_000;
 const MAX_DETAIL_CHARS = 2000;
 const MAX_RESULT_CHARS = 8000;
@@ -192,6 +194,8 @@ export class Integrations {
 
 	async #watch(kept: Kept, command: string): Promise<void> {
 		const { signal } = this.#health;
+		const startedAt = performance.now();
+		let wasHealthy = false;
 		while (!signal.aborted) {
 			if (kept.isRestored && !this.#isHeld) {
 				const timeoutMs = kept.entry.healthTimeoutSecs * 1000;
@@ -204,9 +208,11 @@ export class Integrations {
 				const detail = healthy ? 'ok' : reasonOf(result).slice(-MAX_DETAIL_CHARS);
 				kept.health = { healthy, detail, checkedAt: utc(this.#deps.now()) };
 			}
-			// Until the first good one, look more often: an instance is not to be called pending for half a minute.
-			const interval = kept.health?.healthy ? kept.entry.healthIntervalSecs : Math.min(kept.entry.healthIntervalSecs, 2);
-			await pause(interval * 1000, signal);
+			// While it starts, look more often: a healthy instance is not to be called pending for half a minute.
+			wasHealthy ||= kept.health?.healthy === true;
+			const isStarting = !wasHealthy && performance.now() - startedAt < STARTING_MS;
+			const intervalMs = kept.entry.healthIntervalSecs * 1000;
+			await pause(isStarting ? Math.min(intervalMs, STARTING_INTERVAL_MS) : intervalMs, signal);
 		}
 	}
 

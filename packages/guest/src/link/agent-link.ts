@@ -25,6 +25,8 @@ const MAX_SESSION_MEMORY_MB = 128;
 const RESETS = 1_000_000;
 const FIRST_RETRY_MS = 20;
 const MAX_RETRY_MS = 1000;
+/** A connection that lasted less does not start the back-off anew. */
+const STABLE_MS = 2000;
 
 export interface AgentLink {
 	/** Begins to connect; for ever, until close(). */
@@ -58,10 +60,11 @@ export function makeAgentLink(deps: AgentLinkDeps): AgentLink {
 		while (!signal.aborted) {
 			try {
 				const socket = await openLinkStream(path, kind, deps.identity.current(), signal);
-				retryMs = FIRST_RETRY_MS;
 				lastProblem = '';
+				const connectedAt = performance.now();
 				deps.log('info', 'link stream connected', { stream: kind, incarnation: deps.identity.current().incarnation });
 				await run(socket);
+				if (performance.now() - connectedAt > STABLE_MS) retryMs = FIRST_RETRY_MS;
 				if (!signal.aborted) deps.log('warn', 'link stream ended', { stream: kind });
 			} catch (error) {
 				const why = (error as Error).message;
