@@ -14,7 +14,7 @@ export async function waitReady(deps: LifecycleDeps, agent: GuestAgent, pool: Po
 	const deadline = deps.clock.monotonic() + timeoutMs;
 	for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(MAX_POLL_MS, pollMs * 1.3)) {
 		const { workload } = await agent.supervisorStatus({ signal });
-		if (workload.state === 'ready' || workload.state === 'none') return;
+		if (workload.state === 'ready' || workload.state === 'running' || workload.state === 'none') return;
 		const details = { last_exit: workload.lastExit, restarts: workload.restarts, last_log_lines: workload.lastLogLines };
 		if (workload.state === 'crash_loop') {
 			throw new MvmError('CRASH_LOOP', 'the workload keeps exiting', { details, hint: 'mvm instance logs shows the console' });
