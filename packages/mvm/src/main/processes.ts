@@ -13,9 +13,10 @@ export interface ProcessSpec {
 	readonly logFile: string;
 }
 
-const MAX_BACKOFF_MS = 10_000;
+/** Nothing is served while one of them is down, so even one that keeps dying is not kept down for long. */
+const MAX_BACKOFF_MS = 2_000;
 /** A process that lived this long starts with a fresh back-off. */
-const STABLE_MS = 60_000;
+const STABLE_MS = 10_000;
 
 /** Keeps one process running until `stop`. */
 export class KeptProcess {
