@@ -3,7 +3,7 @@
 import { type InstanceId, isMvmError } from '@mvm/protocol';
 import type { Action, DeferredAction, Demand, Desired, ObservedInstance, Plan } from '../domain/plan-world.ts';
 import { plan } from '../domain/planner.ts';
-import { backOffMs, CHECKPOINT_RETRY } from '../domain/retry.ts';
+import { backOffMs, CHECKPOINT_RETRY, START_RETRY } from '../domain/retry.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Clock } from '../ports/clock.ts';
 
@@ -108,7 +108,9 @@ export class Reconciler {
 				return;
 			log.warn({ err: error, ...keys }, 'planned action failed');
 			if (isResting(action)) {
-				this.#deps.onRestFailed(action.instanceId, (failures) => backOffMs(CHECKPOINT_RETRY, failures, Math.random()));
+				// An integration that fails goes on failing for a while; a part of the platform that was away is soon back.
+				const policy = isMvmError(error, 'CHECKPOINT_FAILED') ? CHECKPOINT_RETRY : START_RETRY;
+				this.#deps.onRestFailed(action.instanceId, (failures) => backOffMs(policy, failures, Math.random()));
 			}
 		};
 		try {
