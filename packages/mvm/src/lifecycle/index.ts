@@ -5,4 +5,4 @@ export { GuestAgent } from './guest-agent.ts';
 export type { HoldReason, InstanceHandle } from './instance-handle.ts';
 export { type CheckpointedEvent, Lifecycle } from './lifecycle.ts';
 export type { OperationOptions } from './operation-runner.ts';
-export { recoverAll } from './recovery.ts';
+export { recoverAll, watchLives } from './recovery.ts';

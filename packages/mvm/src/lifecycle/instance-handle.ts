@@ -26,6 +26,12 @@ export class InstanceHandle {
 	row: InstanceRow;
 	link: Link | undefined;
 	operation: RunningOperation | undefined;
+	/** Row, journal and host may disagree: an operation was cut off. Nothing is begun before recovery has settled it. */
+	needsSettling = false;
+	/** Recovery at work on it. */
+	settling: Promise<void> | undefined;
+	/** A running guest is being waited for after recovery. */
+	isGreeting = false;
 	/** What quotas count it as; undefined before its pool was first read. */
 	size: { readonly vcpus: number; readonly memMib: number; readonly dataDiskMib: number } | undefined;
 	/** Failed sleeps in a row, and when the next may be tried. */
@@ -52,7 +58,7 @@ export class InstanceHandle {
 		return [...this.#holds.keys()];
 	}
 
-	/** Must be called in the same tick in which the caller saw the instance running without an operation. */
+	/** Keeps policy from putting it to sleep; whether it runs is for the caller to see. */
 	hold(reason: HoldReason, now: () => number): () => void {
 		this.#holds.set(reason, (this.#holds.get(reason) ?? 0) + 1);
 		let held = true;
@@ -68,6 +74,6 @@ export class InstanceHandle {
 
 	/** True when traffic may pass right now. */
 	get isServing(): boolean {
-		return this.operation === undefined && this.row.state === 'running' && this.link?.state === 'up';
+		return this.operation === undefined && !this.needsSettling && this.row.state === 'running' && this.link?.state === 'up';
 	}
 }

@@ -12,7 +12,7 @@ import {
 	listInstances,
 	updateInstance,
 } from '../state/index.ts';
-import type { LifecycleDeps, PoolView } from './deps.ts';
+import type { LifecycleDeps, PoolView, RestoredFrom } from './deps.ts';
 import { GuestAgent } from './guest-agent.ts';
 import { type HoldReason, InstanceHandle } from './instance-handle.ts';
 import type { OperationContext } from './operation-context.ts';
@@ -33,6 +33,8 @@ export interface CheckpointedEvent {
 /** Bound of every loop that waits for other operations to pass. */
 const MAX_TURNS = 16;
 const ERASE_MS = 300_000;
+/** One look at a guest that has to connect again. */
+const GUEST_BACK_MS = 5_000;
 
 export class Lifecycle {
 	readonly deps: LifecycleDeps;
@@ -41,10 +43,15 @@ export class Lifecycle {
 	readonly #rolledBack = new Set<(event: CheckpointedEvent) => Promise<void>>();
 	readonly #changed = new Set<(row: InstanceRow) => void>();
 	readonly #runner: OperationRunner;
+	#settle: (handle: InstanceHandle) => Promise<void> = () =>
+		Promise.reject(new MvmError('OPERATION_IN_PROGRESS', 'recovery has not run yet'));
 
 	constructor(deps: LifecycleDeps) {
 		this.deps = deps;
-		this.#runner = new OperationRunner(deps, (handle, row) => this.setRow(handle, row));
+		this.#runner = new OperationRunner(deps, {
+			setRow: (handle, row) => this.setRow(handle, row),
+			settle: (handle) => this.settle(handle),
+		});
 	}
 
 	/** Called after a checkpoint was verified; the operation waits for it, so that what it settles is settled with it. */
@@ -73,6 +80,19 @@ export class Lifecycle {
 		const row = await this.deps.db.asSystem((tx) => getInstance(tx, id));
 		if (row === undefined || row.state === 'destroyed') throw new MvmError('INSTANCE_NOT_FOUND', `no instance ${id}`);
 		return this.#remember(row);
+	}
+
+	/** Who brings row, journal and host of one instance together; recovery says so at start. */
+	settleWith(settle: (handle: InstanceHandle) => Promise<void>): void {
+		this.#settle = settle;
+	}
+
+	/** One settling at a time of each instance. Throws what keeps it from being settled now. */
+	settle(handle: InstanceHandle): Promise<void> {
+		handle.settling ??= this.#settle(handle).finally(() => {
+			handle.settling = undefined;
+		});
+		return handle.settling;
 	}
 
 	/** Loads all rows at start. */
@@ -115,7 +135,14 @@ export class Lifecycle {
 			const entered = await this.#runner.enter<WakeOutcome>(handle, 'wake', options);
 			if (entered !== undefined) return entered.joined;
 			const pool = await this.#pool(handle);
-			if (handle.operation !== undefined || handle.isServing) continue;
+			if (handle.operation !== undefined || handle.needsSettling || handle.isServing) continue;
+			if (handle.row.state === 'running') {
+				// Its guest is gone, or not back yet from a restart of the daemon: the host says which.
+				await joinResult(this.settle(handle), options.signal);
+				const patience = AbortSignal.any([options.signal, AbortSignal.timeout(GUEST_BACK_MS)]);
+				if (handle.row.state === 'running') await handle.link?.until(['up'], { signal: patience }).catch(() => undefined);
+				continue;
+			}
 			const { vcpus, memMib } = pool.spec;
 			this.#admit(
 				handle.row.tenantId,
@@ -254,14 +281,19 @@ export class Lifecycle {
 		options: OperationOptions,
 	): Promise<{ release: () => void; wake: WakeOutcome; incarnation: number }> {
 		const handle = await this.handle(id);
+		// Held from now on: who waits for an instance to be awake is a reason not to put it to sleep again.
+		const release = handle.hold(why, () => this.deps.clock.now());
 		let wake: WakeOutcome = { outcome: 'already-running', totalMs: 0, steps: [] };
-		for (let turn = 0; turn < MAX_TURNS; turn += 1) {
-			if (handle.isServing) {
-				return { release: handle.hold(why, () => this.deps.clock.now()), wake, incarnation: handle.row.incarnation };
+		try {
+			for (let turn = 0; turn < MAX_TURNS; turn += 1) {
+				if (handle.isServing) return { release, wake, incarnation: handle.row.incarnation };
+				wake = await this.wake(id, options);
 			}
-			wake = await this.wake(id, options);
+			throw new MvmError('WAKE_FAILED', `${id} went back to sleep ${MAX_TURNS} times before it could be held`);
+		} catch (error) {
+			release();
+			throw error;
 		}
-		throw new MvmError('WAKE_FAILED', `${id} went back to sleep ${MAX_TURNS} times before it could be held`);
 	}
 
 	/** A raw byte stream to a loopback port inside a running instance; the caller must hold it awake. */
@@ -350,9 +382,7 @@ export class Lifecycle {
 				if (hasMemory) events = [{ kind: 'died' }];
 				// A create that failed after its row was written left it here: it has an image by now.
 				if (handle.row.state === 'created') events = [{ kind: 'image_resolved' }];
-				const booted = await bootInstance(this.deps, handle, pool, ctx, ({ checkpointId, frozenAt }) =>
-					this.#announce(this.#rolledBack, handle, checkpointId, frozenAt),
-				);
+				const booted = await bootInstance(this.deps, handle, pool, ctx, (chosen) => this.#onRestoring(handle, chosen, ctx));
 				outcome = 'cold-boot';
 				events = [...events, { kind: 'booted', incarnation: ctx.incarnation }];
 				patch = { slot: booted.slot, image: booted.image, secretsEpoch: booted.secretsEpoch };
@@ -385,6 +415,24 @@ export class Lifecycle {
 		}
 	}
 
+	/** Before the data is put back: a crash from here on restores once more, so nobody is left untold. */
+	async #onRestoring(handle: InstanceHandle, chosen: RestoredFrom, ctx: OperationContext): Promise<void> {
+		const { checkpointId, frozenAt, skipped } = chosen;
+		const { tenantId, poolId } = handle.row;
+		await this.#announce(this.#rolledBack, handle, checkpointId, frozenAt);
+		await this.deps.record({
+			tenantId,
+			poolId,
+			instanceId: handle.id,
+			actor: 'lifecycle',
+			action: 'data_restored',
+			target: handle.id,
+			outcome: skipped.length === 0 ? 'ok' : 'fallback',
+			detail: { checkpoint_id: checkpointId, frozen_at: frozenAt.toISOString(), skipped },
+			traceId: ctx.traceId,
+		});
+	}
+
 	async #announce(
 		listeners: ReadonlySet<(event: CheckpointedEvent) => Promise<void>>,
 		handle: InstanceHandle,
@@ -392,6 +440,8 @@ export class Lifecycle {
 		frozenAt: Date,
 	): Promise<void> {
 		handle.takenSinceCheckpoint = 0;
+		handle.sleepFailures = 0;
+		handle.sleepRetryAtMs = 0;
 		handle.lastCheckpointAtMs = this.deps.clock.now();
 		for (const listener of listeners) {
 			await listener({ instanceId: handle.id, tenantId: handle.row.tenantId, checkpointId, frozenAt });

@@ -44,10 +44,19 @@ export class OperationRunner {
 	readonly deps: LifecycleDeps;
 	#closed = false;
 	readonly #setRow: (handle: InstanceHandle, row: InstanceRow) => void;
+	readonly #settle: (handle: InstanceHandle) => Promise<void>;
 
-	constructor(deps: LifecycleDeps, setRow: (handle: InstanceHandle, row: InstanceRow) => void) {
+	/** `settle` brings row, journal and host of an instance together after an operation was cut off. */
+	constructor(
+		deps: LifecycleDeps,
+		effects: {
+			readonly setRow: (handle: InstanceHandle, row: InstanceRow) => void;
+			readonly settle: (handle: InstanceHandle) => Promise<void>;
+		},
+	) {
 		this.deps = deps;
-		this.#setRow = setRow;
+		this.#setRow = effects.setRow;
+		this.#settle = effects.settle;
 	}
 
 	/** Aborts what is before its point of no return, waits for the rest; nothing starts any more. */
@@ -64,7 +73,7 @@ export class OperationRunner {
 	/** True once nothing is in progress; false when an operation that does the same was joined instead. */
 	async free(handle: InstanceHandle, kind: OperationKind, options: OperationOptions): Promise<boolean> {
 		for (let turn = 0; turn < MAX_TURNS; turn += 1) {
-			if (handle.operation === undefined) return true;
+			if (handle.operation === undefined && !handle.needsSettling) return true;
 			if ((await this.enter<unknown>(handle, kind, options)) !== undefined) return false;
 		}
 		throw new MvmError('OPERATION_IN_PROGRESS', `${handle.id} kept being operated on`);
@@ -73,7 +82,10 @@ export class OperationRunner {
 	/** One look at what is in flight: joins it, makes room for us (undefined: look again), or throws OPERATION_IN_PROGRESS. */
 	async enter<T>(handle: InstanceHandle, kind: OperationKind, options: OperationOptions): Promise<{ joined: T } | undefined> {
 		const { operation } = handle;
-		if (operation === undefined) return undefined;
+		if (operation === undefined) {
+			if (handle.needsSettling) await joinResult(this.#settle(handle), options.signal);
+			return undefined;
+		}
 		switch (joinable(kind, { kind: operation.kind, pastNoReturn: isPastNoReturn(operation.kind, operation.step) })) {
 			case 'join':
 				return { joined: await joinResult<T>(operation.result, options.signal) };
@@ -100,7 +112,7 @@ export class OperationRunner {
 		body: (ctx: OperationContext) => Promise<Done<T>>,
 	): Promise<T> {
 		if (this.#closed) return Promise.reject(new MvmError('CANCELLED', 'the platform is shutting down'));
-		if (handle.operation !== undefined)
+		if (handle.operation !== undefined || handle.needsSettling)
 			return Promise.reject(new MvmError('OPERATION_IN_PROGRESS', `${handle.id} is being operated on`));
 		const { promise: ended, resolve: end } = Promise.withResolvers<void>();
 		const abort = new AbortController();
@@ -139,22 +151,23 @@ export class OperationRunner {
 		});
 		const deadline = AbortSignal.timeout(kind === 'wake' || kind === 'start' ? this.deps.limits.wakeTimeoutMs : LONGEST_MS);
 		const signal = AbortSignal.any([operation.abort.signal, deadline]);
-		this.#setRow(
-			handle,
-			await db.asSystem((tx) =>
-				claimOperation(tx, {
-					operationId,
-					instanceId: handle.id,
-					expectedVersion: handle.row.version,
-					kind,
-					step: 'claim',
-					newIncarnations,
-					reason: options.reason,
-					forced: options.forced ?? false,
-					traceId: options.traceId,
-				}),
-			),
-		);
+		const claim = {
+			operationId,
+			instanceId: handle.id,
+			expectedVersion: handle.row.version,
+			kind,
+			step: 'claim',
+			newIncarnations,
+			reason: options.reason,
+			forced: options.forced ?? false,
+			traceId: options.traceId,
+		} as const;
+		try {
+			this.#setRow(handle, await db.asSystem((tx) => claimOperation(tx, claim), { idempotent: true }));
+		} catch (error) {
+			handle.needsSettling = true; // it may be claimed all the same, or the row is not what was thought
+			throw error;
+		}
 		const before = handle.row;
 		const ctx = new OperationContext({
 			operationId,
@@ -170,13 +183,23 @@ export class OperationRunner {
 				operation.step = step;
 			},
 		});
+		let isDone = false;
 		try {
 			const done = await body(ctx);
 			const patch = { ...done.patch, ...lifePatch(handle.row, done.events, clock.now()) };
+			isDone = true;
 			this.#setRow(
 				handle,
-				await db.asSystem((tx) =>
-					finishOperation(tx, { operationId, instanceId: handle.id, outcome: done.outcome, detail: { steps: ctx.steps }, patch }),
+				await db.asSystem(
+					(tx) =>
+						finishOperation(tx, {
+							operationId,
+							instanceId: handle.id,
+							outcome: done.outcome,
+							detail: { steps: ctx.steps },
+							patch,
+						}),
+					{ idempotent: true },
 				),
 			);
 			metrics.operations.inc({ kind, outcome: done.outcome });
@@ -194,7 +217,14 @@ export class OperationRunner {
 			return done.result;
 		} catch (error) {
 			const failure = explain(error, deadline, kind);
-			await this.#takeBack(handle, operationId, ctx, kind, failure);
+			try {
+				// What was done and could not be written down is not taken back: recovery finds it done.
+				if (isDone) handle.needsSettling = true;
+				else await this.#takeBack(handle, operationId, ctx, kind, failure);
+			} catch (err) {
+				handle.needsSettling = true;
+				log.error({ err, kind }, 'the store is not reachable, operation left for recovery');
+			}
 			metrics.operations.inc({ kind, outcome: failure.code });
 			log.warn({ kind, err: failure, reason: options.reason, state: handle.row.state }, 'operation failed');
 			await this.#record(handle, kind, failure.code, options, {
@@ -223,21 +253,21 @@ export class OperationRunner {
 		} catch (error) {
 			// The host cannot be asked: leave the operation open, so that recovery settles it when it can.
 			ctx.log.error({ err: error }, 'host not reachable, operation left for recovery');
+			handle.needsSettling = true;
 			return;
 		}
 		const isStart = kind === 'wake' || kind === 'start';
 		if (isStart) metrics.startupFailures.inc({ code: failure.code });
 		const patch = failurePatch({ row: handle.row, observed, incarnation: ctx.incarnation, nowMs: clock.now(), isStart, failure });
-		const row = await db.asSystem((tx) =>
-			finishOperation(tx, {
-				operationId,
-				instanceId: handle.id,
-				outcome: 'failed',
-				error: { code: failure.code, message: failure.message },
-				detail: { steps: ctx.steps, ...failure.details },
-				patch,
-			}),
-		);
+		const finish = {
+			operationId,
+			instanceId: handle.id,
+			outcome: 'failed',
+			error: { code: failure.code, message: failure.message },
+			detail: { steps: ctx.steps, ...failure.details },
+			patch,
+		};
+		const row = await db.asSystem((tx) => finishOperation(tx, finish), { idempotent: true });
 		this.#setRow(handle, row);
 	}
 

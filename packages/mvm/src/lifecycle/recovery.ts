@@ -4,7 +4,7 @@ import { MvmError } from '@mvm/protocol';
 import type { Operation, OperationKind, OperationStep } from '../domain/operation.ts';
 import { type HostEffect, hostView, type RecoveryPlan, recover } from '../domain/recovery.ts';
 import type { Observed } from '../ports/runtime.ts';
-import { finishOperation, type OperationRow, readOperations } from '../state/index.ts';
+import { finishOperation, getInstance, type OperationRow, readOperations } from '../state/index.ts';
 import { GuestAgent } from './guest-agent.ts';
 import type { InstanceHandle } from './instance-handle.ts';
 import { lifePatch } from './life-patch.ts';
@@ -15,6 +15,7 @@ const EFFECT_MS = 120_000;
 const GREET_MS = 30_000;
 /** One open operation per instance; far above what a host holds. */
 const MAX_OPEN = 1_000_000;
+const LOOK_MS = 1_000;
 
 export interface RecoveryReport {
 	readonly instances: number;
@@ -31,6 +32,7 @@ export interface RecoveryReport {
 /** Runs once before the edge opens. An instance that cannot be settled is reported and does not stop the others. */
 export async function recoverAll(lifecycle: Lifecycle): Promise<RecoveryReport> {
 	const { db, runtime, log } = lifecycle.deps;
+	lifecycle.settleWith((handle) => settle(lifecycle, handle));
 	const signal = AbortSignal.timeout(EFFECT_MS);
 	const [handles, operations, observed] = await Promise.all([
 		lifecycle.load(),
@@ -47,6 +49,7 @@ export async function recoverAll(lifecycle: Lifecycle): Promise<RecoveryReport> 
 				plans.push(await recoverOne(lifecycle, handle, byInstance.get(handle.id), seen.get(handle.id)));
 			} catch (error) {
 				log.error({ err: error, instance_id: handle.id }, 'instance could not be recovered');
+				handle.needsSettling = true;
 				errors.push({ instanceId: handle.id, error });
 			}
 		}),
@@ -68,6 +71,47 @@ export async function recoverAll(lifecycle: Lifecycle): Promise<RecoveryReport> 
 		orphans: orphans.length,
 		errors,
 	};
+}
+
+/** Looks again at instances that recovery could not settle and at running ones whose guest is gone. Returns what ends it. */
+export function watchLives(lifecycle: Lifecycle): () => void {
+	const { clock, log } = lifecycle.deps;
+	let cancel = (): void => {};
+	const look = async (): Promise<void> => {
+		const lost = lifecycle.handles.filter(
+			({ needsSettling, operation, isGreeting, row, link }) =>
+				operation === undefined && !isGreeting && (needsSettling || (row.state === 'running' && link?.state !== 'up')),
+		);
+		await Promise.all(
+			lost.map((handle) =>
+				lifecycle.settle(handle).catch((err: unknown) => log.debug({ err, instance_id: handle.id }, 'instance not settled yet')),
+			),
+		);
+		cancel = clock.after(LOOK_MS, () => void look());
+	};
+	cancel = clock.after(LOOK_MS, () => void look());
+	return () => cancel();
+}
+
+/** The same as at start, for one instance while the daemon lives: hostd or the store was away, or the guest has died. */
+async function settle(lifecycle: Lifecycle, handle: InstanceHandle): Promise<void> {
+	const { db, runtime } = lifecycle.deps;
+	const { row, journal } = await db.asSystem(
+		async (tx) => ({
+			row: await getInstance(tx, handle.id),
+			journal: (await readOperations(tx, { instanceId: handle.id, isOpen: true, limit: 1 })).at(0),
+		}),
+		{ idempotent: true },
+	);
+	if (handle.operation !== undefined) return;
+	if (row === undefined) throw new MvmError('INSTANCE_NOT_FOUND', `no instance ${handle.id}`);
+	lifecycle.setRow(handle, row);
+	const observed = await runtime.inspect(handle.id, { signal: AbortSignal.timeout(EFFECT_MS) });
+	if (handle.operation !== undefined) return;
+	// Until it is through, nothing else is begun.
+	handle.needsSettling = true;
+	await recoverOne(lifecycle, handle, journal, observed);
+	handle.needsSettling = false;
 }
 
 async function recoverOne(
@@ -117,7 +161,8 @@ async function recoverOne(
 		);
 		lifecycle.setRow(handle, finished);
 	} else if (Object.keys(patch).length > 0) await lifecycle.patch(handle, patch);
-	if (plan.live > 0 && memoryKept) await openLink(lifecycle, handle, plan.live);
+	const isLinkGood = handle.link !== undefined && plan.action === 'nothing' && operation === undefined;
+	if (plan.live > 0 && memoryKept && !isLinkGood) await openLink(lifecycle, handle, await liveAs(lifecycle, handle, plan.live));
 	if (plan.action !== 'nothing') {
 		await deps.record({
 			tenantId: row.tenantId,
@@ -165,6 +210,17 @@ async function applyEffect(lifecycle: Lifecycle, handle: InstanceHandle, effect:
 	}
 }
 
+/**
+ * A running guest is greeted as the incarnation that the row was allotted last; the host learns of it first, so that no guest is
+ * ever ahead of what the host will say after the next crash.
+ */
+async function liveAs(lifecycle: Lifecycle, handle: InstanceHandle, live: number): Promise<number> {
+	const { state, incarnation } = handle.row;
+	if (state !== 'running' || incarnation <= live) return live;
+	await lifecycle.deps.runtime.thaw({ instanceId: handle.id, incarnation }, { signal: AbortSignal.timeout(EFFECT_MS) });
+	return incarnation;
+}
+
 async function openLink(lifecycle: Lifecycle, handle: InstanceHandle, incarnation: number): Promise<void> {
 	const { deps } = lifecycle;
 	const { spec } = await deps.poolOf(handle.row.tenantId, handle.row.poolId);
@@ -172,6 +228,8 @@ async function openLink(lifecycle: Lifecycle, handle: InstanceHandle, incarnatio
 		{ instanceId: handle.id, dataDiskMib: spec.dataDiskMib },
 		{ signal: AbortSignal.timeout(EFFECT_MS) },
 	);
+	await handle.link?.close();
+	handle.link = undefined;
 	handle.link = await deps.links.open({
 		instanceId: handle.id,
 		linkDir: prepared.linkDir,
@@ -185,6 +243,8 @@ async function openLink(lifecycle: Lifecycle, handle: InstanceHandle, incarnatio
 async function greet(lifecycle: Lifecycle, handle: InstanceHandle, always: boolean): Promise<void> {
 	const { deps } = lifecycle;
 	const { link } = handle;
+	if (handle.isGreeting) return;
+	handle.isGreeting = true;
 	const signal = AbortSignal.timeout(GREET_MS);
 	try {
 		if (link === undefined) throw new MvmError('LINK_DOWN', 'no link was opened');
@@ -202,5 +262,7 @@ async function greet(lifecycle: Lifecycle, handle: InstanceHandle, always: boole
 		await lifecycle
 			.stop(handle.id, { reason: 'recovery', traceId: '0'.repeat(32), signal: AbortSignal.timeout(EFFECT_MS), forced: true })
 			.catch((err: unknown) => deps.log.error({ err, instance_id: handle.id }, 'unresponsive instance could not be stopped'));
+	} finally {
+		handle.isGreeting = false;
 	}
 }

@@ -17,7 +17,7 @@ import {
 	storedIdempotency,
 } from '../edge/index.ts';
 import { Acceptor, channelsOf, Delivery, onCheckpointed, onRolledBack, shortCache } from '../ingress/index.ts';
-import { GuestAgent, inhibitorsNow, Lifecycle, recoverAll } from '../lifecycle/index.ts';
+import { GuestAgent, inhibitorsNow, Lifecycle, recoverAll, watchLives } from '../lifecycle/index.ts';
 import { Orchestrator } from '../orchestrator/index.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
@@ -137,6 +137,7 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 
 	const report = await recoverAll(lifecycle);
 	log.info({ ...report, rolledBack: undefined, rolled_back: report.rolledBack, errors: report.errors.length }, 'recovery done');
+	stack.defer(watchLives(lifecycle));
 
 	const loadChannel = channelsOf({
 		database: db,

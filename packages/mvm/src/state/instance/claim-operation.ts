@@ -17,7 +17,7 @@ export interface ClaimInput {
 	readonly traceId: string;
 }
 
-/** Returns the instance as claimed. Throws CONFLICT when it changed meanwhile, OPERATION_IN_PROGRESS when one is open. */
+/** Returns the instance as claimed; a repetition changes nothing. Throws CONFLICT when it changed meanwhile, OPERATION_IN_PROGRESS when one is open. */
 export async function claimOperation(tx: Tx, input: ClaimInput): Promise<InstanceRow> {
 	try {
 		const { rows } = await sql<InstanceRow>`
@@ -30,7 +30,7 @@ export async function claimOperation(tx: Tx, input: ClaimInput): Promise<Instanc
 				from claimed returning 1
 			)
 			select claimed.* from claimed, opened`.execute(tx);
-		const row = rows[0];
+		const row = rows[0] ?? (await claimedAlready(tx, input.operationId));
 		if (row === undefined) throw new MvmError('CONFLICT', `instance ${input.instanceId} changed while the operation was claimed`);
 		return row;
 	} catch (error) {
@@ -42,4 +42,12 @@ export async function claimOperation(tx: Tx, input: ClaimInput): Promise<Instanc
 
 function isUniqueViolation(error: unknown): boolean {
 	return typeof error === 'object' && error !== null && (error as { code?: unknown }).code === '23505';
+}
+
+/** A commit whose answer was lost: the operation is open already. */
+async function claimedAlready(tx: Tx, operationId: OperationId): Promise<InstanceRow | undefined> {
+	const { rows } = await sql<InstanceRow>`
+		select instance.* from instance join operation on operation.instance_id = instance.id
+		where operation.id = ${operationId} and operation.finished_at is null`.execute(tx);
+	return rows[0];
 }

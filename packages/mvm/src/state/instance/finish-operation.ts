@@ -14,7 +14,7 @@ export interface FinishInput {
 	readonly patch: InstancePatch;
 }
 
-/** Returns the instance after the change. Throws CONFLICT when the operation is already closed. */
+/** Returns the instance after the change; a repetition changes nothing. Throws CONFLICT when it was closed in another way. */
 export async function finishOperation(tx: Tx, input: FinishInput): Promise<InstanceRow> {
 	const { rows } = await sql<InstanceRow>`
 		with closed as (
@@ -26,8 +26,16 @@ export async function finishOperation(tx: Tx, input: FinishInput): Promise<Insta
 		update instance set ${patchAssignments(input.patch)} from closed where instance.id = closed.instance_id returning instance.*`.execute(
 		tx,
 	);
-	const row = rows[0];
+	const row = rows[0] ?? (await finishedAlike(tx, input));
 	if (row === undefined)
 		throw new MvmError('CONFLICT', `operation ${input.operationId} of ${input.instanceId} is already finished`);
 	return row;
+}
+
+/** A commit whose answer was lost: the same end is written already. */
+async function finishedAlike(tx: Tx, input: FinishInput): Promise<InstanceRow | undefined> {
+	const { rows } = await sql<InstanceRow>`
+		select instance.* from instance join operation on operation.instance_id = instance.id
+		where operation.id = ${input.operationId} and operation.outcome = ${input.outcome}`.execute(tx);
+	return rows[0];
 }
