@@ -12,12 +12,12 @@ import {
 	listInstances,
 	updateInstance,
 } from '../state/index.ts';
-import type { LifecycleDeps, PoolView, RestoredFrom } from './deps.ts';
+import type { LifecycleDeps, PoolView } from './deps.ts';
 import { GuestAgent } from './guest-agent.ts';
 import { type HoldReason, InstanceHandle } from './instance-handle.ts';
 import type { OperationContext } from './operation-context.ts';
 import { joinResult, type OperationOptions, OperationRunner } from './operation-runner.ts';
-import { bootInstance } from './steps/boot.ts';
+import { type BootResult, bootInstance } from './steps/boot.ts';
 import { quiesce } from './steps/quiesce.ts';
 import { endTree, freezeInstance, pageOut, writeManifest } from './steps/rest.ts';
 import { thawInstance } from './steps/thaw.ts';
@@ -382,12 +382,15 @@ export class Lifecycle {
 				if (hasMemory) events = [{ kind: 'died' }];
 				// A create that failed after its row was written left it here: it has an image by now.
 				if (handle.row.state === 'created') events = [{ kind: 'image_resolved' }];
-				const booted = await bootInstance(this.deps, handle, pool, ctx, (chosen) => this.#onRestoring(handle, chosen, ctx));
+				const booted = await bootInstance(this.deps, handle, pool, ctx, ({ checkpointId, frozenAt }) =>
+					this.#announce(this.#rolledBack, handle, checkpointId, frozenAt),
+				);
 				outcome = 'cold-boot';
 				events = [...events, { kind: 'booted', incarnation: ctx.incarnation }];
 				patch = { slot: booted.slot, image: booted.image, secretsEpoch: booted.secretsEpoch };
 				if (booted.restoredFrom !== undefined) {
 					const { checkpointId } = booted.restoredFrom;
+					await this.#recordRestored(handle, booted.restoredFrom, ctx.traceId);
 					patch = { ...patch, checkpointId, dataGeneration: handle.row.dataGeneration + 1 };
 				}
 			}
@@ -415,11 +418,12 @@ export class Lifecycle {
 		}
 	}
 
-	/** Before the data is put back: a crash from here on restores once more, so nobody is left untold. */
-	async #onRestoring(handle: InstanceHandle, chosen: RestoredFrom, ctx: OperationContext): Promise<void> {
-		const { checkpointId, frozenAt, skipped } = chosen;
+	async #recordRestored(
+		handle: InstanceHandle,
+		restored: NonNullable<BootResult['restoredFrom']>,
+		traceId: string,
+	): Promise<void> {
 		const { tenantId, poolId } = handle.row;
-		await this.#announce(this.#rolledBack, handle, checkpointId, frozenAt);
 		await this.deps.record({
 			tenantId,
 			poolId,
@@ -427,9 +431,9 @@ export class Lifecycle {
 			actor: 'lifecycle',
 			action: 'data_restored',
 			target: handle.id,
-			outcome: skipped.length === 0 ? 'ok' : 'fallback',
-			detail: { checkpoint_id: checkpointId, frozen_at: frozenAt.toISOString(), skipped },
-			traceId: ctx.traceId,
+			outcome: restored.skipped.length === 0 ? 'ok' : 'fallback',
+			detail: { checkpoint_id: restored.checkpointId, frozen_at: restored.frozenAt.toISOString(), skipped: restored.skipped },
+			traceId,
 		});
 	}
 
