@@ -26,7 +26,7 @@ afterAll(async () => {
 	await platform?.stop();
 });
 
-test.for(['hibernated', 'cold'] as const)('%s: %i concurrent first requests cause one wake and as many answers', async (how) => {
+test.for(['hibernated', 'cold'] as const)('%s: 150 concurrent first requests cause one wake and 150 answers', async (how) => {
 	await platform.untilState(instance, 'sleeping');
 	if (how === 'cold') {
 		// Its memory is lost, as after a restart of the host.
