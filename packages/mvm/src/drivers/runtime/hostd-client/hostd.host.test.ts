@@ -1,6 +1,7 @@
 // The contract suite through a real mvm-hostd process over its socket, killed with SIGKILL where the suite restarts it.
 import { readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
+import { GuestConfig, parseInstanceId } from '@mvm/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostdProcess } from '../../../../../../test/support/hostd-process.ts';
 import { makeProbeFolders, PROBE_IMAGE_HASH, type ProbeFolders } from '../../../../../../test/support/probe-host.ts';
@@ -74,6 +75,25 @@ describe('hostd', () => {
 			});
 			expect(await client.adopt(options())).toEqual([]);
 		} finally {
+			await hostd.end('SIGTERM');
+		}
+	});
+
+	it('ends on SIGTERM without touching a sandbox', async () => {
+		const hostd = new HostdProcess({ folders });
+		const instanceId = parseInstanceId('i-0000dead');
+		let client = await hostd.start();
+		try {
+			await client.prepare({ instanceId, dataDiskMib: 32 }, options());
+			const config = GuestConfig.parse({ instance_id: instanceId, pool_id: 'p', tenant_id: 't', vcpus: 1, mem_mib: 128 });
+			const size = { vcpus: 1, memMib: 128, pidsMax: 64 };
+			const image = PROBE_IMAGE_HASH;
+			const booted = await client.boot({ instanceId, incarnation: 1, token: 't', image, ...size, config }, options());
+			expect(await hostd.end('SIGTERM')).toBe(0);
+			client = await hostd.start();
+			expect(await client.inspect(instanceId, options())).toMatchObject({ state: 'running', pid: booted.pid });
+		} finally {
+			await client.destroy(instanceId, options());
 			await hostd.end('SIGTERM');
 		}
 	});
