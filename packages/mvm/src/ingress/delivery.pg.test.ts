@@ -273,6 +273,27 @@ test('a tenant with many lanes leaves room for the others', async () => {
 	await until(async () => (await states()).every((state) => state === 'taken'), true);
 });
 
+test('a long backlog of many conversations is brought in with few looks, each conversation in order', async () => {
+	let looks = 0;
+	const counted: DeliveryDeps['database'] = {
+		...store.db,
+		listen: (channel, handler) => store.db.listen(channel, handler),
+		asSystem: (run, options) => {
+			if (/dueLanes/.test(String(run))) looks += 1;
+			return store.db.asSystem(run, options);
+		},
+	};
+	await put(Array.from({ length: 900 }, (_, n) => ({ id: `b-${n}`, chat: `c-${n % 300}` })));
+	const { instance } = await start({ database: counted });
+	await expect
+		.poll(async () => (await states()).every((state) => state === 'taken'), { timeout: 25_000, interval: 50 })
+		.toBe(true);
+	const order = instance.arrived.map((request) => Number(JSON.parse(request.body).id.slice(2)));
+	expect(order).toHaveLength(900);
+	for (let chat = 0; chat < 300; chat += 1) expect(order.filter((n) => n % 300 === chat)).toEqual([chat, chat + 300, chat + 600]);
+	expect(looks).toBeLessThan(60);
+});
+
 test('a checkpoint settles what was taken before its freeze; a fallback by one checkpoint loses nothing', async () => {
 	const { instance } = await start();
 	const instanceId = 'i-00000001' as const;

@@ -36,6 +36,8 @@ const SWEEP_MS = 30_000;
 const STORE_RETRY_MS = 1_000;
 /** Messages of one lane before its place is given to another. */
 const LANE_TURN = 32;
+/** A look finds so many times the lanes of a tenant that run at once, so that a long backlog needs few looks. */
+const LOOK_AHEAD = 8;
 /** What a claim outlives the two deadlines by, for the rows to be written. */
 const CLAIM_MARGIN_MS = 30_000;
 
@@ -45,6 +47,8 @@ export class Delivery {
 	readonly #busy = new Map<string, Promise<void>>();
 	readonly #perTenant = new Map<TenantId, number>();
 	readonly #parkedUntil = new Map<TenantId, number>();
+	/** Due lanes of the last look that found no place yet; a claim finds out which of them still are. */
+	#ready: Lane[] = [];
 	#isDirty = false;
 	#isStarted = false;
 	#isStopping = false;
@@ -108,9 +112,9 @@ export class Delivery {
 			if (free <= 0) return; // a lane that ends pokes
 			let nextDueInMs: number | undefined;
 			try {
-				const perTenant = this.#deps.maxPerTenant ?? 16;
+				const perTenant = (this.#deps.maxPerTenant ?? 16) * LOOK_AHEAD;
 				const due = await this.#deps.database.asSystem((tx) => dueLanes(tx, { limit: 1_000, perTenant }));
-				for (const lane of due.lanes) this.#begin(lane);
+				this.#ready = due.lanes.filter((lane) => !this.#begin(lane));
 				nextDueInMs = due.nextDueInMs;
 			} catch (err) {
 				this.#deps.log.warn({ err }, 'due messages could not be read');
@@ -121,20 +125,23 @@ export class Delivery {
 		}
 	}
 
-	#begin(lane: Lane): void {
+	/** False when the lane has to wait for a place. */
+	#begin(lane: Lane): boolean {
 		const key = JSON.stringify([lane.tenantId, lane.poolId, lane.channel, lane.orderKey]);
 		const running = this.#perTenant.get(lane.tenantId) ?? 0;
-		if (this.#busy.has(key) || this.#busy.size >= (this.#deps.maxInFlight ?? 64)) return;
-		if (running >= (this.#deps.maxPerTenant ?? 16)) return;
+		if (this.#busy.has(key)) return true;
+		if (this.#busy.size >= (this.#deps.maxInFlight ?? 64) || running >= (this.#deps.maxPerTenant ?? 16)) return false;
 		this.#perTenant.set(lane.tenantId, running + 1);
 		const done = this.#runLane(lane).finally(() => {
 			this.#busy.delete(key);
 			const left = (this.#perTenant.get(lane.tenantId) ?? 1) - 1;
 			if (left === 0) this.#perTenant.delete(lane.tenantId);
 			else this.#perTenant.set(lane.tenantId, left);
-			this.poke();
+			if (!this.#isStopping) this.#ready = this.#ready.filter((next) => !this.#begin(next));
+			if (this.#ready.length === 0) this.poke();
 		});
 		this.#busy.set(key, done);
+		return true;
 	}
 
 	/** In order, until the lane is empty, its head has to wait, or its turn is over. */
@@ -147,8 +154,12 @@ export class Delivery {
 				if (message === undefined) return;
 				const attempt = await deliverOne(this.#deps, message, { signal: this.#stop.signal });
 				this.#remember(message, attempt);
-				if (!(await finishAttempt(this.#deps, message, attempt))) return;
+				if (await finishAttempt(this.#deps, message, attempt)) continue;
+				const { verdict } = attempt;
+				if ('delayMs' in verdict && !this.#isStopping) this.#deps.clock.after(verdict.delayMs + 1, () => this.poke());
+				return;
 			}
+			this.#ready.push(lane);
 		} catch (err) {
 			log.warn(
 				{ err, tenant_id: lane.tenantId, pool_id: lane.poolId },
