@@ -18,7 +18,8 @@ const count = (output: string, pattern: RegExp, what: string): string => {
 const steps: readonly Step[] = [
 	{
 		name: 'types',
-		argv: [bin('tsc'), '-b', '--verbose'],
+		// Projects read each other's sources without referring to each other, so after a change in one the others look up to date.
+		argv: [bin('tsc'), '-b', '--verbose', ...(process.argv.includes('--force') ? ['--force'] : [])],
 		looked: (o) => `${(o.match(/^ +\* \S+tsconfig\.json$/gm) ?? []).length || fail('tsc saw no project')} projects`,
 	},
 	{

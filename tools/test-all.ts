@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 
 const parts: readonly { name: string; argv: readonly [string, ...string[]] }[] = [
-	{ name: 'check', argv: [process.execPath, 'tools/check.ts'] },
+	{ name: 'check', argv: [process.execPath, 'tools/check.ts', '--force'] },
 	{ name: 'unit and postgres', argv: ['node_modules/.bin/vitest', 'run', '--project', 'unit', '--project', 'postgres'] },
 	{ name: 'host', argv: ['node_modules/.bin/vitest', 'run', '--project', 'host'] },
 	{ name: 'e2e', argv: ['node_modules/.bin/vitest', 'run', '--project', 'e2e'] },
