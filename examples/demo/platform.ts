@@ -43,6 +43,8 @@ export class Platform {
 	readonly #env: NodeJS.ProcessEnv;
 	readonly #children = new Set<ChildProcess>();
 	#up: ChildProcess | null = null;
+	/** The last of what `up` said, for the reason when it ends. */
+	#said = '';
 	#ended: Promise<number | null> | null = null;
 	#log: ReturnType<typeof createWriteStream> | null = null;
 
@@ -69,7 +71,12 @@ export class Platform {
 		const child = spawn(process.execPath, [CLI, 'up'], { env: platform.#env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
 		platform.#up = child;
 		platform.#ended = new Promise((done) => child.once('close', done));
-		for (const stream of [child.stdout, child.stderr]) stream.pipe(platform.#log, { end: false });
+		for (const stream of [child.stdout, child.stderr]) {
+			stream.pipe(platform.#log, { end: false });
+			stream.on('data', (chunk: Buffer) => {
+				platform.#said = `${platform.#said}${chunk.toString()}`.slice(-2_000);
+			});
+		}
 		await platform.#untilReady(input.signal);
 		return platform;
 	}
@@ -109,7 +116,7 @@ export class Platform {
 	problem(): string | null {
 		const { exitCode, signalCode } = this.#up ?? {};
 		if (exitCode === null && signalCode === null) return null;
-		return `the platform ended (${exitCode ?? signalCode})`;
+		return `the platform ended (${exitCode ?? signalCode})\n${this.#said.trim()}`;
 	}
 
 	/** `mvm down`, then what is left of our own children. The tenant is destroyed before by whoever wants it gone. */

@@ -87,8 +87,12 @@ export class Stage {
 			if (model !== undefined) {
 				const request = await this.#orProblem(model.waitForRequest((one) => model.requests.indexOf(one) >= asked, limit));
 				const { 'x-tenant-id': who = '(nobody)', traceparent = '' } = request.headers;
-				timeline.event('model', `asked for tenant ${who}, trace ${traceparent.split('-')[1] ?? '(none)'}`);
+				const trace = traceparent.split('-')[1] ?? '(none)';
+				const kept = await this.watch.message(String(update.update_id));
+				timeline.event('model', `asked for tenant ${who}, trace ${trace}${trace === kept?.traceId ? ", the message's own" : ''}`);
 				if (who !== tenant) throw new Error(`the model request says tenant ${who} instead of ${tenant}`);
+				if (trace !== kept?.traceId)
+					throw new Error(`the model request has trace ${trace}, the message ${kept?.traceId ?? 'none'}`);
 			}
 			const reply = await this.#orProblem(telegram.waitForMessage((message) => telegram.sent.indexOf(message) >= sent, limit));
 			const ms = performance.now() - started;

@@ -1,7 +1,15 @@
 // Follows one tenant's only instance through the SDK and turns what happens into timeline lines. Never asks the platform to do
 // anything: whoever waits here waits for policy and messages.
 import { setTimeout as delay } from 'node:timers/promises';
-import { type EventView, type InstanceView, isErrorCode, isMvmError, type TenantId, WAKE_OUTCOMES } from '@mvm/protocol';
+import {
+	type EventView,
+	type IngressMessageView,
+	type InstanceView,
+	isErrorCode,
+	isMvmError,
+	type TenantId,
+	WAKE_OUTCOMES,
+} from '@mvm/protocol';
 import type { MvmClient } from '@mvm/sdk';
 import type { Platform } from './platform.ts';
 import { span, type Timeline } from './timeline.ts';
@@ -42,6 +50,13 @@ export class Watch {
 		const { tenant, signal } = this.#deps;
 		const { items } = await this.#client.routes.instance.list({ query: { tenantId: tenant } }, { signal });
 		return items[0] ?? null;
+	}
+
+	/** What the platform kept of the message with the sender's own id. */
+	async message(eventId: string): Promise<IngressMessageView | null> {
+		const { tenant, signal } = this.#deps;
+		const { items } = await this.#client.routes.ingress.list({ params: { tenant } }, { signal });
+		return items.find((item) => item.eventId === eventId) ?? null;
 	}
 
 	/** Waits until the instance is as wanted; fails early when the platform ends or the instance needs attention. */
