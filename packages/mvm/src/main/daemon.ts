@@ -1,6 +1,5 @@
 // mvm-daemon: the unprivileged half that serves. Started by `mvm up` or a service manager. SIGTERM ends it and leaves the
 // sandboxes alive for the next one to adopt; SIGINT puts every instance to rest first.
-import { enableCompileCache } from 'node:module';
 import { parseConfig } from '../platform/config.ts';
 import { makeLogger } from '../platform/logger.ts';
 import { resolvePaths } from '../platform/paths.ts';
@@ -8,7 +7,6 @@ import { parseDaemonFlags } from './daemon-flags.ts';
 import { readConfig } from './read-config.ts';
 import { runDaemon } from './run-daemon.ts';
 
-enableCompileCache();
 const flags = parseDaemonFlags(process.argv.slice(2));
 const config = parseConfig(readConfig(flags.config), flags);
 const log = makeLogger({ service: 'daemon', level: config.logLevel });

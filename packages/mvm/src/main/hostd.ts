@@ -1,7 +1,7 @@
 // mvm-hostd: the privileged half of mvm. Started by `mvm up` or a service manager; everything it can do to instances is
 // behind its socket. Ends on SIGTERM or SIGINT without touching a sandbox;
-// SIGINT, sent once all instances rest, also takes the managed swap off.
-import { enableCompileCache } from 'node:module';
+// SIGINT, sent once all instances rest, also takes the managed swap off. Its code cache is NODE_COMPILE_CACHE or none: the default
+// lies below /tmp, where others could plant code for root.
 import { parseArgs } from 'node:util';
 import { MvmError } from '@mvm/protocol';
 import { systemClock } from '../drivers/clock/system.ts';
@@ -12,7 +12,6 @@ import { makeLogger } from '../platform/logger.ts';
 import { readConfig } from './read-config.ts';
 import { type HostdConfig, type HostdImages, type ImageContext, runHostd } from './run-hostd.ts';
 
-enableCompileCache();
 closeInheritedDescriptors();
 process.umask(0o022);
 const log = makeLogger({ service: 'hostd', level: process.env['MVM_LOG_LEVEL'] ?? 'info' });
