@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 // unit: pure and fast, not isolated. postgres: a real server, one database per file. host: needs root, bubblewrap and
 // cgroups for real. e2e: the whole platform as processes. Each prints why when it has to skip.
-const shared = { pool: 'forks', environment: 'node' } as const;
+// A poll that waits for something real must not depend on how busy the machine is.
+const shared = { pool: 'forks', environment: 'node', expect: { poll: { timeout: 4_000, interval: 20 } } } as const;
 export default defineConfig({
 	test: {
 		reporters: ['default', './test/support/tally-reporter.ts'],

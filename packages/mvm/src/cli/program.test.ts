@@ -28,6 +28,8 @@ interface RunOptions {
 	readonly env?: Record<string, string>;
 	readonly answer?: string;
 	readonly signal?: AbortSignal;
+	/** Told of all that was printed so far. */
+	readonly onOut?: (out: string) => void;
 }
 async function mvm(line: string, options: RunOptions = {}) {
 	let out = '';
@@ -38,6 +40,7 @@ async function mvm(line: string, options: RunOptions = {}) {
 		io: {
 			out: (text) => {
 				out += text;
+				options.onOut?.(out);
 			},
 			say: (text) => void said.push(text),
 			progress: () => {},
@@ -222,13 +225,12 @@ test('followed events are one JSON value per line until interrupted', async () =
 	edge.events.push(event(1));
 	edge.handlers['event.list'] = async () => ({ items: [event(1)], next: null });
 	const stop = new AbortController();
-	const following = mvm('events --follow --json', { signal: stop.signal });
-	setTimeout(() => {
-		edge.events.push(event(2));
-		edge.wakeEvents();
-	}, 100);
-	setTimeout(() => stop.abort(), 400);
-	const { out } = await following;
+	const onOut = (sofar: string): void => {
+		if (sofar.split('\n').length === 2)
+			edge.events.push(event(2)); // seen by the next look
+		else stop.abort();
+	};
+	const { out } = await mvm('events --follow --json', { signal: stop.signal, onOut });
 	expect(
 		out
 			.trimEnd()
