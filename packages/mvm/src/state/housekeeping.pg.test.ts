@@ -38,7 +38,15 @@ test('a round clears each tenant until its checkpoints have rested, and what is 
 		asked.length = 0;
 		return housekeeper.runOnce({ signal: new AbortController().signal });
 	};
-	expect(await round(0)).toEqual({ tenants: 1, blobs: 1, blobBytes: 10, events: 0, idempotencyKeys: 0, failures: 1 });
+	expect(await round(0)).toEqual({
+		tenants: 1,
+		blobs: 1,
+		blobBytes: 10,
+		events: 0,
+		messages: 0,
+		idempotencyKeys: 0,
+		failures: 1,
+	});
 	expect(await round(0.9)).toMatchObject({ idempotencyKeys: 0 });
 	expect(asked).toEqual([acme, broken]);
 	expect(await round(2)).toMatchObject({ tenants: 0, idempotencyKeys: 1, events: 0 });
@@ -46,6 +54,26 @@ test('a round clears each tenant until its checkpoints have rested, and what is 
 	await store.asSuperuser("insert into instance (id, tenant_id, pool_id, state) values ('i-1', 'acme', 'w', 'destroyed')");
 	expect(await round(10)).toMatchObject({ tenants: 1, blobs: 1 });
 	expect(await round(31 * 24)).toMatchObject({ events: 1, idempotencyKeys: 1 });
+});
+
+test('a settled message is forgotten after its retention; one that still may be delivered never is', async () => {
+	const tenantId = await plantTenant(store.db, 'old');
+	await plantPool(store.db, tenantId, 'workers');
+	const old = (event: string, state: string, body: string): string =>
+		`('${tenantId}', 'workers', 'hook', '${event}', '${state}', '', '{}', ${body}, 1, now() - interval '31 days', 't')`;
+	await store.asSuperuser(
+		`insert into ingress_message (tenant_id, pool_id, channel, event_id, state, path, headers, body, body_bytes, received_at, trace_id) values
+			${[old('a', 'settled', 'null'), old('b', 'settled', "'x'"), old('c', 'dead', "'x'"), old('d', 'pending', "'x'"), old('e', 'taken', "'x'")].join(', ')}`,
+	);
+	const housekeeper = new Housekeeper({
+		db: store.db,
+		checkpoints: { gc: async () => [] },
+		clock: realClock,
+		log: pino({ level: 'silent' }),
+	});
+	expect(await housekeeper.runOnce({ signal: new AbortController().signal })).toMatchObject({ messages: 1 });
+	const left = await store.asSuperuser<{ event_id: string }>('select event_id from ingress_message order by event_id');
+	expect(left.map((row) => row.event_id)).toEqual(['b', 'c', 'd', 'e']);
 });
 
 test('closing ends the waiting at once', async () => {

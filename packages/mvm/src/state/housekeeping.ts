@@ -8,9 +8,12 @@ import type { CheckpointStore } from './checkpoint/checkpoint-store.ts';
 import type { Database } from './database.ts';
 import { deleteEventsBefore } from './event/list-events.ts';
 import { deleteIdempotentBefore } from './idempotency/begin-idempotent.ts';
+import { deleteTombstones } from './ingress/delete-tombstones.ts';
 
 export interface Retention {
 	readonly eventsMs: number;
+	/** How long a settled message's id is remembered: a repeat of the event after that is a new message. */
+	readonly messagesMs: number;
 	/** How long a repeated request still gets the first one's answer. */
 	readonly answeredMs: number;
 	/** After this a request that a crash left without an answer may be made again. */
@@ -18,9 +21,16 @@ export interface Retention {
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const DEFAULT_RETENTION: Retention = { eventsMs: 30 * DAY_MS, answeredMs: DAY_MS, unansweredMs: DAY_MS / 24 };
+const DEFAULT_RETENTION: Retention = {
+	eventsMs: 30 * DAY_MS,
+	messagesMs: 30 * DAY_MS,
+	answeredMs: DAY_MS,
+	unansweredMs: DAY_MS / 24,
+};
 const FIRST_ROUND_MS = 60_000;
 const ROUND_MS = 30 * 60_000;
+/** Rows of old messages that go in one unit. */
+const BITE = 5_000;
 /** Blobs that became garbage are removed once they are old enough (ten minutes), so a tenant is looked at for longer. */
 const SETTLED_MS = 2 * ROUND_MS;
 
@@ -29,6 +39,7 @@ export interface HousekeepingReport {
 	readonly blobs: number;
 	readonly blobBytes: number;
 	readonly events: number;
+	readonly messages: number;
 	readonly idempotencyKeys: number;
 	readonly failures: number;
 }
@@ -76,7 +87,7 @@ export class Housekeeper implements AsyncDisposable {
 	async runOnce(options: { readonly signal: AbortSignal }): Promise<HousekeepingReport> {
 		const { signal } = options;
 		const nowMs = this.#clock.now();
-		const { eventsMs, answeredMs, unansweredMs } = this.#retention;
+		const { eventsMs, messagesMs, answeredMs, unansweredMs } = this.#retention;
 		let [tenants, blobs, blobBytes, failures] = [0, 0, 0, 0];
 		for (const { tenantId, state } of await this.#tenants(signal)) {
 			signal.throwIfAborted();
@@ -97,9 +108,20 @@ export class Housekeeper implements AsyncDisposable {
 			idempotent: true,
 			signal,
 		});
+		const messages = await this.#clearMessages(new Date(nowMs - messagesMs), signal);
 		const before = { answeredBefore: new Date(nowMs - answeredMs), unansweredBefore: new Date(nowMs - unansweredMs) };
 		const idempotencyKeys = await this.#db.asSystem((tx) => deleteIdempotentBefore(tx, before), { idempotent: true, signal });
-		return { tenants, blobs, blobBytes, events, idempotencyKeys, failures };
+		return { tenants, blobs, blobBytes, events, messages, idempotencyKeys, failures };
+	}
+
+	/** In bites, so that no other unit waits long; bounded by what was there at the start. */
+	async #clearMessages(before: Date, signal: AbortSignal): Promise<number> {
+		for (let messages = 0; ; ) {
+			const unit = { before, limit: BITE };
+			const gone = await this.#db.asSystem((tx) => deleteTombstones(tx, unit), { idempotent: true, signal });
+			messages += gone;
+			if (gone < BITE) return messages;
+		}
 	}
 
 	async #rounds(): Promise<void> {
