@@ -31,6 +31,7 @@ const IDLE_LOOK_MS = 30_000;
 export class Reconciler {
 	readonly #deps: ReconcilerDeps;
 	#desired: Desired | undefined;
+	#changes = 0;
 	#cancel: (() => void) | undefined;
 	#round: Promise<void> | undefined;
 	#isDirty = false;
@@ -52,6 +53,7 @@ export class Reconciler {
 	/** The desired state changed in the store. */
 	invalidate(): void {
 		this.#desired = undefined;
+		this.#changes += 1;
 		this.poke();
 	}
 
@@ -82,8 +84,7 @@ export class Reconciler {
 
 	async #once(): Promise<number> {
 		const { clock, intervalMs, observe, askActivity, onDeferred } = this.#deps;
-		this.#desired ??= await this.#deps.readDesired();
-		const desired = this.#desired;
+		const desired = await this.#readDesired();
 		const first = this.#plan(desired);
 		const resting = first.actions.filter(isResting).map((action) => action.instanceId);
 		if (resting.length > 0) await askActivity(resting);
@@ -93,6 +94,15 @@ export class Reconciler {
 		const isAnyAwake = observe().some((i) => i.state === 'running' || i.state === 'warm' || i.operation !== undefined);
 		const untilDue = nextCheckAtMs === undefined ? IDLE_LOOK_MS : Math.max(0, nextCheckAtMs - clock.now());
 		return isAnyAwake || actions.length > 0 ? intervalMs : Math.min(IDLE_LOOK_MS, Math.max(intervalMs, untilDue));
+	}
+
+	/** Kept until it changes; what was read while it changed serves this round and is not kept. */
+	async #readDesired(): Promise<Desired> {
+		if (this.#desired !== undefined) return this.#desired;
+		const before = this.#changes;
+		const desired = await this.#deps.readDesired();
+		if (before === this.#changes) this.#desired = desired;
+		return desired;
 	}
 
 	#plan(desired: Desired): Plan {
