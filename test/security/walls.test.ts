@@ -149,7 +149,7 @@ test('it reaches no socket: abstract, admin, hostd, database, other instances, n
 test('it has no capability, sees only its own processes and can touch none but its own', async () => {
 	const found = await inside.run<{ status: Record<string, string>; uid: number; pids: string[]; done: string[] }>(`
 		const fs = require('fs'), { spawnSync } = require('child_process');
-		const status = Object.fromEntries(fs.readFileSync('/proc/self/status', 'utf8').split('\\n').map((line) => line.split(':\\t')).filter(([k]) => ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs', 'Seccomp'].includes(k)));
+		const status = Object.fromEntries(fs.readFileSync('/proc/self/status', 'utf8').split('\\n').map((line) => line.split(':\\t')).filter(([k]) => ['CapPrm', 'CapEff', 'CapAmb', 'NoNewPrivs', 'Seccomp'].includes(k)));
 		const pids = fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name)).map((pid) => fs.readFileSync('/proc/' + pid + '/cmdline', 'utf8').split('\\0').join(' '));
 		const done = [];
 		const attempt = (what, argv) => { const { status } = spawnSync(argv[0], argv.slice(1), { timeout: 5000 }); if (status === 0) done.push(what); };
@@ -172,15 +172,8 @@ test('it has no capability, sees only its own processes and can touch none but i
 		return { status, uid: process.getuid(), pids, done };
 	`);
 	const none = '0000000000000000';
-	expect(found.status).toEqual({
-		CapInh: none,
-		CapPrm: none,
-		CapEff: none,
-		CapBnd: none,
-		CapAmb: none,
-		NoNewPrivs: '1',
-		Seccomp: '2',
-	});
+	// What it may inherit or be bounded by is of no use with no_new_privs: nothing it executes can gain anything.
+	expect(found.status).toEqual({ CapPrm: none, CapEff: none, CapAmb: none, NoNewPrivs: '1', Seccomp: '2' });
 	expect(found.uid).toBe(1000);
 	expect(found.done).toEqual([]);
 	expect(found.pids.filter((command) => !/agent\.cjs|main\.cjs|bwrap|^$/.test(command))).toEqual([]);
@@ -188,14 +181,17 @@ test('it has no capability, sees only its own processes and can touch none but i
 });
 
 test('it holds the secrets of its scope and no others, and none of its neighbour', async () => {
-	const found = await inside.run<{ files: string[]; value: string; elsewhere: string }>(`
+	const found = await inside.run<{ listed: boolean; files: string[]; value: string; elsewhere: string }>(`
 		const fs = require('fs');
-		const files = fs.readdirSync('/run/secrets', { recursive: true });
+		let listed = true;
+		try { fs.readdirSync('/run/secrets'); } catch { listed = false; }
+		const files = ['mine/IN_SCOPE', 'mine/OUT_OF_SCOPE', 'other/OUT_OF_SCOPE', 'OUT_OF_SCOPE', 'IN_SCOPE'].filter((name) => fs.existsSync('/run/secrets/' + name));
 		const value = fs.readFileSync('/run/secrets/mine/IN_SCOPE', 'utf8');
 		const elsewhere = JSON.stringify(process.env) + fs.readFileSync('/etc/mvm-config/config.json', 'utf8');
-		return { files, value, elsewhere };
+		return { listed, files, value, elsewhere };
 	`);
-	expect(found.files.toSorted()).toEqual(['mine', 'mine/IN_SCOPE']);
+	expect(found.listed).toBe(false);
+	expect(found.files).toEqual(['mine/IN_SCOPE']);
 	expect(found.value).toBe('inside-inside');
 	expect(found.elsewhere).not.toMatch(/inside-inside|outside-inside|token/);
 	const searched = await inside.run<string>(`
