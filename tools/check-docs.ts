@@ -5,6 +5,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { checkCommands, checkMetrics, checkSettings, checkVariables } from './check-facts.ts';
+import { CLI_PAGE, cliPage, commandOptions } from './cli-page.ts';
 
 /** What the guards may ask of the repository. */
 export interface Repository {
@@ -110,7 +112,28 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
 	const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], { encoding: 'utf8' })
 		.split('\n')
 		.filter((path) => path !== '' && existsSync(path));
-	const problems = files.flatMap((path) => checkDocument(path, read(path) ?? '', repository));
+	const commands = commandOptions();
+	const problems = files.flatMap((path) => [
+		...checkDocument(path, read(path) ?? '', repository),
+		...checkCommands(path, read(path) ?? '', commands),
+	]);
+	const operations = 'docs/operations.md';
+	const text = read(operations) ?? '';
+	const sources = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', 'packages/mvm/src/*.ts'], {
+		encoding: 'utf8',
+	})
+		.split('\n')
+		.filter((path) => path !== '' && !path.endsWith('.test.ts'));
+	problems.push(
+		...checkSettings(operations, text, read('packages/mvm/src/platform/config.ts') ?? ''),
+		...checkVariables(
+			operations,
+			text,
+			sources.map((path) => read(path) ?? ''),
+		),
+		...checkMetrics(operations, text, read('packages/mvm/src/platform/metrics.ts') ?? ''),
+	);
+	if (read(CLI_PAGE) !== cliPage()) problems.push(`${CLI_PAGE}: not what the commands say; run node tools/cli-page.ts`);
 	for (const problem of problems) process.stdout.write(`${problem}\n`);
 	process.stdout.write(`${files.length} documents\n`);
 	process.exit(problems.length === 0 && files.length > 0 ? 0 : 1);
