@@ -1,8 +1,10 @@
 // What lifecycle, endpoints and the gateway read of a pool: its spec, the tenant's quotas, the image that it boots.
 import { type GuestConfig, type ImageRevision, MvmError, type PoolId, type TenantId } from '@mvm/protocol';
+import { systemClock } from '../drivers/clock/system.ts';
 import type { PoolView } from '../lifecycle/index.ts';
 import type { Runtime, SecretFile } from '../ports/runtime.ts';
-import { type Database, getPool, getTenant, type InstanceRow, type MasterKey, readSecrets } from '../state/index.ts';
+import { type Database, findTenant, getPool, getTenant, type InstanceRow, type MasterKey, readSecrets } from '../state/index.ts';
+import { UntilChanged } from './until-changed.ts';
 
 const LIST_MS = 30_000;
 const WORKLOAD_UID = 1000;
@@ -15,6 +17,8 @@ export class Pools {
 	readonly #isSingleUid: boolean;
 	/** Revisions never change, so they are kept for good. */
 	readonly #images = new Map<string, ImageRevision>();
+	readonly #views = new UntilChanged<PoolView>(systemClock.monotonic);
+	readonly #suspensions = new UntilChanged<string | undefined>(systemClock.monotonic);
 
 	constructor(deps: {
 		readonly db: Database;
@@ -28,8 +32,26 @@ export class Pools {
 		this.#isSingleUid = deps.isSingleUid;
 	}
 
+	/** The control API changed something of the tenant. */
+	changed(tenantId: TenantId): void {
+		this.#views.drop(tenantId);
+		this.#suspensions.drop(tenantId);
+	}
+
+	/** Why the tenant is not served; undefined when it is, or when there is none. */
+	suspensionOf(tenantId: TenantId): Promise<string | undefined> {
+		return this.#suspensions.get(tenantId, 'suspension', async () => {
+			const row = await this.#db.asTenant(tenantId, (tx) => findTenant(tx, tenantId));
+			return row === undefined || row.suspendedAt === null ? undefined : (row.suspendReason ?? 'suspended');
+		});
+	}
+
 	/** Throws POOL_NOT_FOUND, TENANT_NOT_FOUND or IMAGE_NOT_FOUND. */
-	async view(tenantId: TenantId, poolId: PoolId): Promise<PoolView> {
+	view(tenantId: TenantId, poolId: PoolId): Promise<PoolView> {
+		return this.#views.get(tenantId, poolId, () => this.#read(tenantId, poolId));
+	}
+
+	async #read(tenantId: TenantId, poolId: PoolId): Promise<PoolView> {
 		const { pool, tenant } = await this.#db.asTenant(tenantId, async (tx) => ({
 			pool: await getPool(tx, { tenantId, id: poolId }),
 			tenant: await getTenant(tx, tenantId),

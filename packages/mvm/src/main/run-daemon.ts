@@ -2,7 +2,7 @@
 // what its own deps name. Order of start: store, host daemon, recovery, delivery, reconciler, edge; the end is the reverse.
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { isMvmError, parseCheckpointId, type TenantId } from '@mvm/protocol';
+import { isMvmError, parseCheckpointId } from '@mvm/protocol';
 import { DirectoryBlobs } from '../drivers/blobs/directory/directory-blobs.ts';
 import { systemClock as clock } from '../drivers/clock/system.ts';
 import { makeHttp2UnixLinkHost } from '../drivers/link/http2-unix/link-host.ts';
@@ -16,7 +16,7 @@ import {
 	storedEvents,
 	storedIdempotency,
 } from '../edge/index.ts';
-import { Acceptor, channelsOf, Delivery, onCheckpointed, onRolledBack, shortCache } from '../ingress/index.ts';
+import { Acceptor, channelsOf, Delivery, onCheckpointed, onRolledBack } from '../ingress/index.ts';
 import { GuestAgent, inhibitorsNow, Lifecycle, recoverAll, watchLives } from '../lifecycle/index.ts';
 import { Orchestrator } from '../orchestrator/index.ts';
 import type { Config } from '../platform/config.ts';
@@ -31,7 +31,6 @@ import {
 	appendEvent,
 	CheckpointStore,
 	findApiKey,
-	findTenant,
 	getInstance,
 	Housekeeper,
 	listCheckpoints,
@@ -110,16 +109,8 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 		limits: { wakeTimeoutMs: config.limits.wakeTimeoutMs, linkTimeoutMs: LINK_TIMEOUT_MS },
 	});
 	stack.defer(() => lifecycle.close());
-	const suspensionOf = shortCache(
-		clock,
-		(tenant: TenantId) => tenant,
-		async (tenant: TenantId) => {
-			const row = await db.asTenant(tenant, (tx) => findTenant(tx, tenant));
-			return row === undefined || row.suspendedAt === null ? undefined : (row.suspendReason ?? 'suspended');
-		},
-	);
 	const inFlight = new InFlight(clock.now);
-	const plain = new Orchestrator({ lifecycle, suspensionOf });
+	const plain = new Orchestrator({ lifecycle, suspensionOf: (tenant) => pools.suspensionOf(tenant) });
 	const orchestrator = inFlight.watch(plain);
 	addGuestHandlers(handlers, {
 		lifecycle,
@@ -298,7 +289,10 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 							verifiedView({ db, checkpoints }, { tenantId, id: parseCheckpointId(id) }, options),
 					},
 					dropBlobs: (tenant) => blobs.dropTenant(tenant),
-					changed: () => reconciler.invalidate(),
+					changed: (tenantId) => {
+						pools.changed(tenantId);
+						reconciler.invalidate();
+					},
 					host: { info: (options) => hostInfo(hostDeps, options), doctor: (options) => doctorReport(hostDeps, options) },
 				}),
 			},
