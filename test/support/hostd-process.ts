@@ -27,7 +27,7 @@ export class HostdProcess {
 		const { folders, as } = this.#options;
 		const { dataDir, runDir, dist, claimsDir } = folders;
 		const entry =
-			as === undefined ? fileURLToPath(new URL('hostd-main.ts', import.meta.url)) : `${as.staged}/test/support/hostd-main.ts`;
+			as === undefined ? fileURLToPath(new URL('hostd-main.ts', import.meta.url)) : `${as.staged}/test/support/hostd-main.js`;
 		const node = as === undefined ? process.execPath : `${as.staged}/bin/node`;
 		const argv = [node, entry, dataDir, runDir, dist, claimsDir, String(this.#options.swapMib ?? 0)];
 		const drop =

@@ -1,10 +1,11 @@
 // The contract suite through a hostd that runs as an ordinary user from a staged copy: what is weaker is a named skip here
 // and a condition there.
-import { chmodSync, chownSync, cpSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostdProcess } from '../../../../../../test/support/hostd-process.ts';
 import { makeProbeFolders, PROBE_IMAGE_HASH, type ProbeFolders } from '../../../../../../test/support/probe-host.ts';
 import { stage } from '../../../main/stage.ts';
+import { compileTree } from '../../../main/stage-compile.ts';
 import { type RuntimeHarness, runtimeContract } from '../../../ports/runtime.contract.ts';
 import { systemClock } from '../../clock/system.ts';
 
@@ -15,7 +16,13 @@ let staged: string;
 beforeAll(async () => {
 	folders = makeProbeFolders();
 	staged = (await stage({ distDir: `${folders.root}/staged` })).root;
-	cpSync('test/support', `${staged}/test/support`, { recursive: true });
+	// Beside the staged sources, and compiled like them.
+	mkdirSync(`${staged}/test/support`, { recursive: true });
+	await compileTree(
+		'test/support',
+		`${staged}/test/support`,
+		(name) => name.endsWith('.ts') && !/^(hostd-main|probe-host)\.ts$/.test(name),
+	);
 	for (const folder of [folders.dataDir, folders.runDir]) {
 		mkdirSync(folder, { mode: 0o711 });
 		chmodSync(folder, 0o711);
