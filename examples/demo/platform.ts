@@ -77,7 +77,12 @@ export class Platform {
 				platform.#said = `${platform.#said}${chunk.toString()}`.slice(-2_000);
 			});
 		}
-		await platform.#untilReady(input.signal);
+		try {
+			await platform.#untilReady(input.signal);
+		} catch (error) {
+			await platform.stop();
+			throw error;
+		}
 		return platform;
 	}
 

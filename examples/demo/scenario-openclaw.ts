@@ -44,7 +44,7 @@ export async function openclawStory(): Promise<Story> {
 			const first = await stage.say(`Please remember ${nonce}`);
 			if (!first.text.includes(nonce)) throw new Error(`the first reply does not repeat the nonce: ${first.text}`);
 			stage.showMemory('awake', await watch.look());
-			await stage.untilAsleep(SLEEP_MS);
+			const asleep = await stage.untilAsleep(SLEEP_MS);
 
 			timeline.title('second message: it slept in between');
 			const seen = model.requests.length;
@@ -57,7 +57,6 @@ export async function openclawStory(): Promise<Story> {
 			stage.showMemory('awake', after);
 			if (after !== null && after.pid !== null && after.pid === before?.pid)
 				timeline.event('demo', `the same processes all the time: pid ${after.pid} was frozen and paged out, not stopped`);
-			const asleep = await stage.untilAsleep(SLEEP_MS);
 			const [was, is] = [before?.memory?.chargedBytes, asleep.memory?.chargedBytes];
 			return [
 				'2 messages, a real OpenClaw that slept before each and remembered',
