@@ -90,7 +90,7 @@ async function build(checkout: string, distDir: string, root: string): Promise<v
 		makeFolder(join(incoming, 'node_modules/@mvm'));
 		for (const name of PACKAGES) {
 			const [from, to] = [join(checkout, 'packages', name), join(incoming, 'packages', name)];
-			copyTree(join(from, 'src'), join(to, 'src'), (file) => skipSource(file) || file.endsWith('.ts'));
+			copyTree(join(from, 'src'), join(to, 'src'), skipSource); // the sources stay beside, for whoever reads a stack trace
 			await compileTree(join(from, 'src'), join(to, 'src'), skipSource);
 			writeFileSync(join(to, 'package.json'), manifestOf(readFileSync(join(from, 'package.json'), 'utf8')), { mode: 0o644 });
 			symlinkSync(`../../packages/${name}`, join(incoming, 'node_modules/@mvm', name));
