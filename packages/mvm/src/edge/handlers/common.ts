@@ -33,16 +33,19 @@ export interface Act {
 	readonly action: string;
 	readonly target: string;
 	readonly detail?: Readonly<Record<string, unknown>>;
-	readonly instanceId?: InstanceId;
 }
 
 /** Writes the audit record and, for a tenant, the event of an act, in the act's own transaction. Call it last in it. */
 export async function recordAct(deps: ControlDeps, tx: Tx, context: ApiContext, act: Act): Promise<void> {
+	const { tenantId, action: kind, detail } = act;
+	if (tenantId !== undefined)
+		await appendEvent(tx, { tenantId, kind, detail: { target: act.target, ...detail }, traceId: context.traceId });
+	await auditAct(deps, tx, context, act);
+}
+
+/** The audit record alone, for acts whose event somebody else writes: lifecycle, when the operation ends. */
+export async function auditAct(deps: ControlDeps, tx: Tx, context: ApiContext, act: Act): Promise<void> {
 	const { tenantId } = act;
-	if (tenantId !== undefined) {
-		const { action: kind, instanceId, detail } = act;
-		await appendEvent(tx, { tenantId, instanceId, kind, detail: { target: act.target, ...detail }, traceId: context.traceId });
-	}
 	await appendAudit(tx, {
 		tenantId: tenantId ?? PLATFORM_CHAIN,
 		at: new Date(deps.clock.now()),

@@ -6,7 +6,7 @@ import type { ApiContext, Handlers } from '../api-types.ts';
 import type { ActionOptions, ControlDeps, InstanceFacts } from '../control-deps.ts';
 import { visibleTenant } from '../follow-events.ts';
 import { toInstanceStats, toInstanceView, toOperationView } from '../views.ts';
-import { asPrincipal, limitOf, recordAct, requireTenant, visibleInstance } from './common.ts';
+import { asPrincipal, auditAct, limitOf, requireTenant, visibleInstance } from './common.ts';
 
 type InstanceHandlers = Pick<
 	Handlers,
@@ -69,7 +69,7 @@ export function instanceHandlers(deps: ControlDeps): InstanceHandlers {
 	};
 	const audit = (context: ApiContext, row: InstanceFacts, action: string, detail: Record<string, unknown>): Promise<void> =>
 		deps.db.asTenant(row.tenantId, (tx) =>
-			recordAct(deps, tx, context, { tenantId: row.tenantId, instanceId: row.id, action, target: `instance/${row.id}`, detail }),
+			auditAct(deps, tx, context, { tenantId: row.tenantId, action, target: `instance/${row.id}`, detail }),
 		);
 	return {
 		'instance.create': async (context, { body }) => {
