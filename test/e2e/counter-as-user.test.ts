@@ -1,21 +1,22 @@
-// The counter demo, whole, as an ordinary user: what is missing without root makes it weaker, never broken. Runs from a staged
+// The counter demo, whole, as an ordinary user: what is missing without root makes it weaker, never broken. Runs from a
 // copy, so that the other user can read it wherever the checkout lies.
 import { spawn } from 'node:child_process';
-import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { stage } from '../../packages/mvm/src/main/stage.ts';
+import { copyCheckout } from '../support/checkout-copy.ts';
 
 const USER = 65_534;
 const isRoot = process.getuid?.() === 0;
 let root: string;
-let staged: string;
-beforeAll(async () => {
+let copy: string;
+let node: string;
+beforeAll(() => {
 	root = mkdtempSync(join(tmpdir(), 'mvm-user-'));
 	chmodSync(root, 0o755);
-	staged = (await stage({ distDir: join(root, 'dist') })).root;
-	cpSync('examples', join(staged, 'examples'), { recursive: true });
+	copy = join(root, 'copy');
+	node = copyCheckout(copy);
 	mkdirSync(join(root, 'home/run'), { recursive: true });
 	if (isRoot) for (const path of ['home', 'home/run']) chownSync(join(root, path), USER, USER);
 });
@@ -23,9 +24,9 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 it('answers every message from sleep without root', async () => {
 	const home = join(root, 'home');
-	const env = { HOME: home, XDG_RUNTIME_DIR: join(home, 'run'), PATH: `${staged}/bin:/usr/sbin:/usr/bin:/sbin:/bin` };
+	const env = { HOME: home, XDG_RUNTIME_DIR: join(home, 'run'), PATH: `${copy}/bin:/usr/sbin:/usr/bin:/sbin:/bin` };
 	const drop = isRoot ? ['setpriv', '--reuid', String(USER), '--regid', String(USER), '--clear-groups', '--'] : [];
-	const argv = [...drop, join(staged, 'bin/node'), join(staged, 'examples/demo/main.ts'), '--agent', 'counter'];
+	const argv = [...drop, node, join(copy, 'examples/demo/main.ts'), '--agent', 'counter'];
 	const [command = '', ...args] = argv;
 	const child = spawn(command, args, { env, cwd: home, stdio: ['ignore', 'pipe', 'pipe'] });
 	let output = '';

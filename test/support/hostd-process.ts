@@ -9,8 +9,8 @@ export interface HostdProcessOptions {
 	readonly folders: ProbeFolders;
 	/** Size of a swap file that it manages while it runs; absent: swap is left alone. */
 	readonly swapMib?: number;
-	/** Run as this user and group, from a staged copy that holds `test/support` as well. */
-	readonly as?: { readonly uid: number; readonly staged: string };
+	/** Run as this user and group, from a copy of the checkout that they can read. */
+	readonly as?: { readonly uid: number; readonly copy: string };
 }
 
 export class HostdProcess {
@@ -27,8 +27,8 @@ export class HostdProcess {
 		const { folders, as } = this.#options;
 		const { dataDir, runDir, dist, claimsDir } = folders;
 		const entry =
-			as === undefined ? fileURLToPath(new URL('hostd-main.ts', import.meta.url)) : `${as.staged}/test/support/hostd-main.js`;
-		const node = as === undefined ? process.execPath : `${as.staged}/bin/node`;
+			as === undefined ? fileURLToPath(new URL('hostd-main.ts', import.meta.url)) : `${as.copy}/test/support/hostd-main.ts`;
+		const node = as === undefined ? process.execPath : `${as.copy}/bin/node`;
 		const argv = [node, entry, dataDir, runDir, dist, claimsDir, String(this.#options.swapMib ?? 0)];
 		const drop =
 			as === undefined ? [] : ['setpriv', '--reuid', String(as.uid), '--regid', String(as.uid), '--clear-groups', '--'];

@@ -1,28 +1,21 @@
-// The contract suite through a hostd that runs as an ordinary user from a staged copy: what is weaker is a named skip here
+// The contract suite through a hostd that runs as an ordinary user from a copy of the checkout: what is weaker is a named skip here
 // and a condition there.
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { copyCheckout } from '../../../../../../test/support/checkout-copy.ts';
 import { HostdProcess } from '../../../../../../test/support/hostd-process.ts';
 import { makeProbeFolders, PROBE_IMAGE_HASH, type ProbeFolders } from '../../../../../../test/support/probe-host.ts';
-import { stage } from '../../../main/stage.ts';
-import { compileTree } from '../../../main/stage-compile.ts';
 import { type RuntimeHarness, runtimeContract } from '../../../ports/runtime.contract.ts';
 import { systemClock } from '../../clock/system.ts';
 
 const NOBODY = 65_534;
 
 let folders: ProbeFolders;
-let staged: string;
-beforeAll(async () => {
+let copy: string;
+beforeAll(() => {
 	folders = makeProbeFolders();
-	staged = (await stage({ distDir: `${folders.root}/staged` })).root;
-	// Beside the staged sources, and compiled like them.
-	mkdirSync(`${staged}/test/support`, { recursive: true });
-	await compileTree(
-		'test/support',
-		`${staged}/test/support`,
-		(name) => name.endsWith('.ts') && !/^(hostd-main|probe-host)\.ts$/.test(name),
-	);
+	copy = `${folders.root}/copy`;
+	copyCheckout(copy);
 	for (const folder of [folders.dataDir, folders.runDir]) {
 		mkdirSync(folder, { mode: 0o711 });
 		chmodSync(folder, 0o711);
@@ -31,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => folders.remove());
 
-const hostdAsUser = (): HostdProcess => new HostdProcess({ folders, as: { uid: NOBODY, staged } });
+const hostdAsUser = (): HostdProcess => new HostdProcess({ folders, as: { uid: NOBODY, copy } });
 
 runtimeContract('process driver without root', {
 	skips: {
