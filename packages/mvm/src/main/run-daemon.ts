@@ -126,10 +126,6 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 		newTraceId,
 	});
 
-	const report = await recoverAll(lifecycle);
-	log.info({ ...report, rolledBack: undefined, rolled_back: report.rolledBack, errors: report.errors.length }, 'recovery done');
-	stack.defer(watchLives(lifecycle));
-
 	const loadChannel = channelsOf({
 		database: db,
 		clock,
@@ -188,6 +184,10 @@ export async function runDaemon(input: DaemonInput, ended: Promise<'leave' | 're
 	const settle = { database: db, log, onReturned: () => delivery.poke() };
 	lifecycle.onCheckpointed((event) => onCheckpointed(settle, event));
 	lifecycle.onRolledBack((event) => onRolledBack(settle, event));
+	// After those who must hear of what recovery settles or rolls back.
+	const report = await recoverAll(lifecycle);
+	log.info({ ...report, rolledBack: undefined, rolled_back: report.rolledBack, errors: report.errors.length }, 'recovery done');
+	stack.defer(watchLives(lifecycle));
 	const acceptor = new Acceptor({
 		database: db,
 		loadChannel,

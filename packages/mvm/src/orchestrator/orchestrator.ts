@@ -71,9 +71,18 @@ export class Orchestrator implements Acquirer {
 	}
 
 	async #choose(input: AcquireInput, signal: AbortSignal): Promise<InstanceId> {
-		const usable = this.#deps.lifecycle.handles.filter(
-			(h) => h.row.tenantId === input.tenantId && h.row.poolId === input.poolId && isUsable(h),
+		const { tenantId, poolId } = input;
+		const mine = this.#deps.lifecycle.handles.filter(
+			(h) => h.row.tenantId === tenantId && h.row.poolId === poolId && h.row.state !== 'destroyed',
 		);
+		const usable = mine.filter((h) => !needsAttention(h));
+		// Somebody forbade to go on with less than all of its state; a fresh instance would have none of it.
+		if (mine.length > 0 && usable.length === 0) {
+			throw new MvmError('NEEDS_ATTENTION', `every instance of ${tenantId}/${poolId} waits for a person`, {
+				details: { instances: mine.map((h) => h.id) },
+				hint: `mvm instance list --tenant ${tenantId} says why`,
+			});
+		}
 		if (usable.length > 0) {
 			const byId = usable.map((h) => h.id);
 			if (input.orderKey !== undefined) return chooseInstance(input.orderKey, byId);
@@ -97,8 +106,8 @@ export class Orchestrator implements Acquirer {
 }
 
 /** An instance that waits for a person serves nobody. */
-function isUsable(handle: InstanceHandle): boolean {
-	return handle.row.state !== 'destroyed' && !handle.row.conditions.some((c) => c.type === 'NeedsAttention' && c.status);
+function needsAttention(handle: InstanceHandle): boolean {
+	return handle.row.conditions.some((c) => c.type === 'NeedsAttention' && c.status);
 }
 
 /** Cheapest first: awake, frozen, asleep with memory, asleep, stopped, never started. */
