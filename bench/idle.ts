@@ -28,6 +28,12 @@ export async function measureIdle(bench: Bench): Promise<void> {
 	await look(bench, `idle, ${TENANTS * PER_TENANT} asleep`);
 }
 
+/** What the daemon's own JavaScript holds, as its metrics say. */
+async function heap({ platform, key }: Bench): Promise<number> {
+	const answer = await fetch(`${platform.edge}/metrics`, { headers: { authorization: `Bearer ${key}` } });
+	return Number(/^mvm_process_nodejs_heap_size_used_bytes (\S+)/m.exec(await answer.text())?.[1] ?? Number.NaN);
+}
+
 async function look(bench: Bench, section: string): Promise<void> {
 	const before = new Map(PROCESSES.map((name) => [name, ticks(pidsOf(bench, name))]));
 	bench.say(`${section}: CPU over ${CPU_SECONDS} s`);
@@ -46,6 +52,8 @@ async function look(bench: Bench, section: string): Promise<void> {
 			});
 		bench.found({ section, what: `${what}: proportional`, unit: 'MB', value: sum('Pss') });
 		const used = (ticks(pids) - (before.get(name) ?? 0)) / TICKS_PER_SEC / CPU_SECONDS;
+		if (name === 'daemon')
+			bench.found({ section, what: `${what}: JavaScript heap in use`, unit: 'MB', value: (await heap(bench)) / 1e6 });
 		bench.found({ section, what: `${what}: CPU`, unit: '%', value: used * 100 });
 	}
 }
