@@ -17,6 +17,7 @@ import {
 	type Lane,
 	makeUpMissed,
 	releaseClaims,
+	releaseLane,
 } from '../state/index.ts';
 import { type Attempt, type DeliverOneDeps, deliverOne } from './deliver-one.ts';
 import { type FinishDeps, finishAttempt } from './finish-attempt.ts';
@@ -161,10 +162,22 @@ export class Delivery {
 			}
 			this.#ready.push(lane);
 		} catch (err) {
-			log.warn(
-				{ err, tenant_id: lane.tenantId, pool_id: lane.poolId },
-				'a lane broke off, its message waits for its claim to end',
-			);
+			log.warn({ err, tenant_id: lane.tenantId, pool_id: lane.poolId }, 'a lane broke off, its message is given back');
+			await this.#giveBack(lane);
+		}
+	}
+
+	/** The store went away in the middle: until it is back the lane keeps its place, then its message is free again. */
+	async #giveBack(lane: Lane): Promise<void> {
+		const { database, claim, clock, log } = this.#deps;
+		while (!this.#isStopping) {
+			try {
+				await database.asSystem((tx) => releaseLane(tx, { lane, claim }), { idempotent: true });
+				return;
+			} catch (err) {
+				log.debug({ err, tenant_id: lane.tenantId }, 'message not given back yet');
+				await clock.sleep(STORE_RETRY_MS, { signal: this.#stop.signal }).catch(() => undefined);
+			}
 		}
 	}
 

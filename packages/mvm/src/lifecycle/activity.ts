@@ -41,7 +41,8 @@ export function observe(handle: InstanceHandle, nowMs: number): ObservedInstance
 		poolId: row.poolId,
 		state: row.state,
 		hibernated: row.hibernated,
-		operation: operation?.kind,
+		// One that recovery has to settle first is left alone like one with an operation.
+		operation: operation?.kind ?? (handle.needsSettling ? 'checkpoint' : undefined),
 		inhibitors: inhibitorsNow(handle, nowMs),
 		idleSinceMs: idleSinceMs === 0 ? undefined : idleSinceMs,
 		enteredRunningAtMs,

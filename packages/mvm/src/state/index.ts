@@ -37,7 +37,7 @@ export {
 	listMessages,
 	readMessage,
 } from './ingress/read-messages.ts';
-export { makeUpMissed, releaseClaims } from './ingress/recover-messages.ts';
+export { makeUpMissed, releaseClaims, releaseLane } from './ingress/recover-messages.ts';
 export { resubmitMessage } from './ingress/resubmit-message.ts';
 export { retainedBytes } from './ingress/retained-bytes.ts';
 export { returnMessages, settleMessages } from './ingress/settle-messages.ts';

@@ -1,7 +1,8 @@
 // Makes the rows true again after a crash: claims of dead deliverers are given back, settlements and returns that were
-// missed are made up for. Called once when delivery starts and by its slow sweep.
+// missed are made up for. Called when delivery starts, by its slow sweep, and for a lane that the store's absence broke off.
 import { sql } from 'kysely';
 import type { Tx } from '../database.ts';
+import type { Lane } from './due-lanes.ts';
 
 /** Gives back every open claim but the caller's own. Only while no other deliverer runs. Returns the messages' ids. */
 export async function releaseClaims(tx: Tx, input: { readonly but: string }): Promise<number[]> {
@@ -11,6 +12,18 @@ export async function releaseClaims(tx: Tx, input: { readonly but: string }): Pr
 		returning id
 	`.execute(tx);
 	return result.rows.map((row) => Number(row.id));
+}
+
+/** Gives back what the caller holds of one lane; nothing of it may be in delivery any more. */
+export async function releaseLane(tx: Tx, input: { readonly lane: Lane; readonly claim: string }): Promise<number> {
+	const { lane } = input;
+	const result = await sql`
+		update ingress_message set claimed_by = null, next_attempt_at = now(), last_error = 'the store went away during delivery'
+		where state = 'pending' and claimed_by = ${input.claim} and tenant_id = ${lane.tenantId} and pool_id = ${lane.poolId}
+			and channel = ${lane.channel} and order_key = ${lane.orderKey}
+		returning id
+	`.execute(tx);
+	return result.rows.length;
 }
 
 /** Settles what the instance's current good checkpoint contains, and returns what a destroyed instance had taken. */
