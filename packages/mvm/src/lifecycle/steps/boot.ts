@@ -1,5 +1,6 @@
 // Cold path: prepare the host side, put `/data` and secrets in place, start the sandbox, bring the guest to readiness.
-import { MvmError } from '@mvm/protocol';
+import { type InstanceId, MvmError } from '@mvm/protocol';
+import type { Observed } from '../../ports/runtime.ts';
 import type { LifecycleDeps, PoolView, RestoredFrom } from '../deps.ts';
 import { GuestAgent } from '../guest-agent.ts';
 import type { InstanceHandle } from '../instance-handle.ts';
@@ -8,6 +9,8 @@ import { waitReady } from './ready.ts';
 import { deliverSecrets } from './secrets.ts';
 
 const PIDS_MAX = 512;
+/** How often a sandbox is looked at while its guest has not dialled in. */
+const LOOK_MS = 1_000;
 
 export interface BootResult {
 	readonly slot: number;
@@ -90,20 +93,32 @@ async function restoreData(
 /** Waits for the guest to dial in; when its sandbox ends first, that is the error, with its last log lines. */
 async function linkUp(deps: LifecycleDeps, handle: InstanceHandle, signal: AbortSignal): Promise<void> {
 	const deadline = AbortSignal.any([signal, AbortSignal.timeout(deps.limits.linkTimeoutMs)]);
-	try {
-		await handle.link?.until(['up'], { signal: deadline });
-	} catch (error) {
-		signal.throwIfAborted();
-		const observed = await deps.runtime.inspect(handle.id, { signal });
-		const log = await deps.runtime.logs({ instanceId: handle.id, tailBytes: 2048 }, { signal });
-		throw new MvmError(
-			'WAKE_FAILED',
-			observed?.state === 'running' ? 'the guest agent did not connect' : 'the sandbox ended during start',
-			{
-				cause: error,
-				details: { state: observed?.state, exit_code: observed?.exitCode, last_log_lines: log.split('\n').slice(-20) },
-				hint: 'mvm instance logs shows the console',
-			},
-		);
+	for (;;) {
+		try {
+			await handle.link?.until(['up'], { signal: AbortSignal.any([deadline, AbortSignal.timeout(LOOK_MS)]) });
+			return;
+		} catch (error) {
+			signal.throwIfAborted();
+			const observed = await deps.runtime.inspect(handle.id, { signal });
+			if (observed?.state === 'running' && !deadline.aborted) continue;
+			throw await notConnected(deps, handle.id, { error, observed, signal });
+		}
 	}
+}
+
+async function notConnected(
+	deps: LifecycleDeps,
+	id: InstanceId,
+	{ error, observed, signal }: { readonly error: unknown; readonly observed: Observed | undefined; readonly signal: AbortSignal },
+): Promise<MvmError> {
+	const log = await deps.runtime.logs({ instanceId: id, tailBytes: 2048 }, { signal });
+	return new MvmError(
+		'WAKE_FAILED',
+		observed?.state === 'running' ? 'the guest agent did not connect' : 'the sandbox ended during start',
+		{
+			cause: error,
+			details: { state: observed?.state, exit_code: observed?.exitCode, last_log_lines: log.split('\n').slice(-20) },
+			hint: 'mvm instance logs shows the console',
+		},
+	);
 }
