@@ -24,6 +24,8 @@ export interface PlatformOptions {
 	readonly upstreams?: readonly string[];
 	/** Called with the folders before the supervisor starts: small disks, parent control groups, … */
 	readonly before?: (folders: PlatformFolders) => void;
+	/** Takes back what `before` did; called when every process has ended. */
+	readonly after?: (folders: PlatformFolders) => void;
 	/** Words in front of the supervisor's command line: setpriv, unshare, … */
 	readonly wrap?: (argv: readonly string[]) => readonly string[];
 	readonly env?: Readonly<Record<string, string>>;
@@ -50,6 +52,7 @@ export class TestPlatform {
 	readonly #up: ChildProcess;
 	readonly #upEnded: Promise<number | null>;
 	readonly #said: string[];
+	readonly #after: PlatformOptions['after'];
 	readonly #following = new AbortController();
 	readonly #waiters = new Set<() => void>();
 
@@ -59,12 +62,14 @@ export class TestPlatform {
 		up: ChildProcess;
 		ended: Promise<number | null>;
 		said: string[];
+		after: PlatformOptions['after'];
 	}) {
 		this.folders = init.folders;
 		this.edge = init.edge;
 		this.#up = init.up;
 		this.#upEnded = init.ended;
 		this.#said = init.said;
+		this.#after = init.after;
 		this.client = new MvmClient({ socketPath: this.adminSocket });
 		this.daemonLog = new LogFollower(join(init.folders.logs, 'daemon.log'));
 		this.hostdLog = new LogFollower(join(init.folders.logs, 'hostd.log'));
@@ -112,7 +117,7 @@ export class TestPlatform {
 			} finally {
 				clearTimeout(timer);
 			}
-			return new TestPlatform({ folders, edge: `http://127.0.0.1:${port}`, up, ended, said });
+			return new TestPlatform({ folders, edge: `http://127.0.0.1:${port}`, up, ended, said, after: options.after });
 		} catch (error) {
 			sweep(root);
 			rmSync(root, { recursive: true, force: true });
@@ -257,6 +262,7 @@ export class TestPlatform {
 			clearTimeout(timer);
 			if (code !== 0) problems.push(`the supervisor ended with ${code}`);
 			for (const log of [this.daemonLog, this.hostdLog]) log.close();
+			this.#after?.(this.folders);
 			problems.push(...findLeaks(root));
 			if (problems.length > 0) problems.push(this.#story(), lastLines(this.folders.logs));
 		} finally {
