@@ -38,6 +38,7 @@ async function post(
 	const response = await answered;
 	if (response.statusCode === 200) return response;
 	const problem = fromProblem(await readJson(response, signal), response.statusCode);
+	request.destroy(); // hostd has answered; what is still being sent is for nobody
 	await sent;
 	throw problem;
 }

@@ -1,7 +1,8 @@
 // hostd's door: HTTP/1.1 over a Unix socket, `POST /rpc/<method>`, checked documents in and out, problem documents for
 // errors. The socket's file mode is the authentication. Nothing here touches an instance; the runtime behind it does.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { MvmError, PROBLEM_CONTENT_TYPE, toProblem } from '@mvm/protocol';
+import { finished } from 'node:stream/promises';
+import { MvmError, PROBLEM_CONTENT_TYPE, type Problem, toProblem } from '@mvm/protocol';
 import type { Logger } from '../../../platform/logger.ts';
 import type { CallOptions, Runtime } from '../../../ports/runtime.ts';
 import { CALLS, type CallName } from '../hostd-rpc/methods.ts';
@@ -70,7 +71,7 @@ async function serve(
 		else deps.log.debug({ err: error, method }, 'hostd call refused');
 		const problem = toProblem(known ?? error);
 		if (response.headersSent) response.destroy();
-		else answer(response, problem.status, problem, PROBLEM_CONTENT_TYPE);
+		else await refuse(request, response, problem);
 	}
 }
 
@@ -97,11 +98,25 @@ function answer(response: ServerResponse, status: number, document: unknown, typ
 	response.end(body);
 }
 
+/**
+ * Sends the problem at once but keeps reading until the caller stops sending: closing over unread bytes would reset the
+ * connection, and the caller could lose the answer to the reset.
+ */
+async function refuse(request: IncomingMessage, response: ServerResponse, problem: Problem): Promise<void> {
+	const body = Buffer.from(JSON.stringify(problem));
+	response.writeHead(problem.status, { 'content-type': PROBLEM_CONTENT_TYPE, 'content-length': body.length });
+	response.write(body);
+	request.resume();
+	// A caller that just goes away has stopped sending, too.
+	if (!request.complete) await finished(request, { writable: false }).catch(() => {});
+	response.end();
+}
+
 /** Throws BODY_TOO_LARGE or INVALID_DOCUMENT. */
 async function readJson(request: IncomingMessage): Promise<unknown> {
 	const parts: Buffer[] = [];
 	let size = 0;
-	for await (const part of request as AsyncIterable<Buffer>) {
+	for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
 		size += part.length;
 		if (size > MAX_BODY_BYTES) throw new MvmError('BODY_TOO_LARGE', 'the request is larger than hostd takes');
 		parts.push(part);

@@ -34,15 +34,18 @@ async function checkpointData({ runtime, request, response, signal }: StreamCall
 }
 
 async function restoreData({ runtime, request, response, signal }: StreamCall): Promise<void> {
-	const frames = readFrames(request);
-	const first = await frames.next();
-	if (first.done === true) throw new MvmError('FRAME_MALFORMED', 'the stream is empty');
-	const { instanceId } = RestoreStart.parse(parseDocument(first.value), { what: 'the request' });
-	const result = await runtime.restoreData(
-		instanceId,
-		entriesOf(frames, () => {}),
-		{ signal },
-	);
+	const frames = readFrames(bytesOf(request));
+	let result: Awaited<ReturnType<Runtime['restoreData']>>;
+	try {
+		const first = await frames.next();
+		if (first.done === true) throw new MvmError('FRAME_MALFORMED', 'the stream is empty');
+		const { instanceId } = RestoreStart.parse(parseDocument(first.value), { what: 'the request' });
+		const entries = entriesOf(frames, () => {});
+		result = await runtime.restoreData(instanceId, entries, { signal });
+	} finally {
+		// Lets go of the request, so that whoever answers can read it to its end.
+		await frames.return(undefined);
+	}
 	await send(response, async function* () {
 		yield documentFrame('D', RestoreResult.encode(result));
 	});
@@ -89,7 +92,15 @@ async function send(response: ServerResponse, make: () => AsyncGenerator<Buffer>
 	await pipeline(Readable.from(guarded(), { objectMode: false, highWaterMark: 1024 * 1024 }), response);
 }
 
+/** Reads the request to its end: one that is left in the middle takes the connection, and the answer, with it. */
 async function firstDocument(request: IncomingMessage): Promise<unknown> {
-	for await (const frame of readFrames(request)) return parseDocument(frame);
-	throw new MvmError('FRAME_MALFORMED', 'the stream is empty');
+	let first: { readonly document: unknown } | undefined;
+	for await (const frame of readFrames(bytesOf(request))) first ??= { document: parseDocument(frame) };
+	if (first === undefined) throw new MvmError('FRAME_MALFORMED', 'the stream is empty');
+	return first.document;
+}
+
+/** Leaving this loop early, or by an error, does not destroy the request under the answer. */
+function bytesOf(request: IncomingMessage): AsyncIterable<Buffer> {
+	return request.iterator({ destroyOnReturn: false });
 }
