@@ -120,6 +120,8 @@ export class Watch {
 			timeline.event('mvm', failed ? `stays awake: ${outcome}` : `${verb} (${outcome}): ${why}`);
 		} else if (event.kind === 'ingress.taken')
 			timeline.event('mvm', 'handed over: the agent proved that it has stored the message');
+		else if (event.kind === 'ingress.retry' || event.kind === 'ingress.parked')
+			timeline.event('mvm', `not taken yet, kept and tried again: ${why}`);
 		else if (/^(ingress|checkpoint|drain)\./.test(event.kind)) timeline.event('mvm', `${event.kind}: ${why}`);
 		else return;
 		if (steps.length > 0) timeline.more(steps.map(({ name, ms }) => `${name} ${span(ms)}`).join(' · '));

@@ -5,6 +5,8 @@ import { type Blocker, readBlockers } from './suspension.ts';
 
 /** Everything the gateway itself says it is working on; empty means idle. */
 export async function readWork(gateway: GatewayConnection, options: { signal: AbortSignal }): Promise<readonly Blocker[]> {
+	// While it is held only suspension calls pass, and no turn runs.
+	if (gateway.suspensionPhase === 'prepared') return [];
 	try {
 		const answer = await gateway.call('gateway.restart.preflight', {}, options);
 		if (answer['safe'] === true) return [];
@@ -13,7 +15,7 @@ export async function readWork(gateway: GatewayConnection, options: { signal: Ab
 			? blockers
 			: [{ kind: 'unknown', count: 1, message: String(answer['summary'] ?? 'not safe to stop') }];
 	} catch (error) {
-		// While suspended only suspension calls pass, and then no turn runs; any other refusal counts as busy.
+		// The announcement of the phase may still be on its way; any other refusal counts as busy.
 		if (error instanceof GatewayError && error.code === 'UNAVAILABLE') return [];
 		if (error instanceof GatewayError) return [{ kind: 'unknown', count: 1, message: `${error.code}: ${error.message}` }];
 		throw error;
