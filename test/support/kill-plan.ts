@@ -51,10 +51,6 @@ export class KillPlan {
 		this.#wanted = new Map(STEPS.map((step) => [step, this.#shuffled(TARGETS).slice(0, perStep)]));
 	}
 
-	get isDone(): boolean {
-		return [...this.#wanted.values()].every((targets) => targets.length === 0);
-	}
-
 	get kills(): number {
 		return [...this.#done.values()].reduce((sum, targets) => sum + targets.length, 0);
 	}
@@ -62,11 +58,6 @@ export class KillPlan {
 	/** Steps that were not hit by anything. */
 	get missed(): Step[] {
 		return STEPS.filter((step) => !this.#done.has(step));
-	}
-
-	/** Steps that still wait for a kill, with whom. */
-	get open(): string {
-		return [...this.#wanted].flatMap(([step, targets]) => targets.map((target) => `${step}×${target}`)).join(', ');
 	}
 
 	/** Whom to kill now, at this step, and how much later; undefined: nobody. `eagerly` takes every chance. */
