@@ -34,6 +34,7 @@ export async function counterStory(): Promise<Story> {
 				stage.showMemory('awake', await stage.watch.look());
 				asleep = await stage.untilAsleep(SLEEP_MS);
 			}
+			stage.expectAnswers(ROUNDS);
 			return [
 				`${ROUNDS} messages, each counted once by an agent that slept before each`,
 				`answers after ${times.map(span).join(', ')}`,

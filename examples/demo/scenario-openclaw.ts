@@ -53,6 +53,7 @@ export async function openclawStory(): Promise<Story> {
 				throw new Error("the second turn's model request does not contain the nonce of the first");
 			if (!second.text.includes(nonce)) throw new Error(`the second reply does not know the nonce: ${second.text}`);
 			timeline.event('demo', `the second turn's model request contains ${nonce}, which only the first message said`);
+			stage.expectAnswers(2);
 			const after = await watch.look();
 			stage.showMemory('awake', after);
 			if (after !== null && after.pid !== null && after.pid === before?.pid)

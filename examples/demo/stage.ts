@@ -110,6 +110,13 @@ export class Stage {
 		return settled;
 	}
 
+	/** Every message got exactly one answer: a repeated one would mean that the agent never learned it was sent. */
+	expectAnswers(count: number): void {
+		const { sent } = this.#input.telegram;
+		if (sent.length !== count)
+			throw new Error(`${count} messages got ${sent.length} answers: ${sent.map(({ text }) => text).join(' | ')}`);
+	}
+
 	showMemory(when: string, instance: InstanceView | null): void {
 		const memory = instance?.memory;
 		const facts = memory
