@@ -1,6 +1,6 @@
 // The counter example in a real sandbox, its agent and commands as different users: what a plain process cannot show. The supervisor
 // has no right to the workload's files or processes, so directories, markers, health, kills and stops all go through its user.
-import { readFileSync } from 'node:fs';
+import { cpSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -40,7 +40,10 @@ beforeAll(async () => {
 	const { root } = await stage({ distDir: `${folders.root}/staged` });
 	const { dataDir, runDir, claimsDir } = folders;
 	const where = { dataDir, runDir, claimsDir, guestDir: `${root}/guest`, cgroupParent: `mvm-test-${process.pid}-counter` };
-	const image = { ...PROBE_IMAGE, binds: [...PROBE_IMAGE.binds, { source: APP, target: '/opt/app' }] };
+	// A copy: the instance's users cannot pass a checkout under a 0700 home.
+	const source = `${folders.root}/counter-app`;
+	cpSync(APP, source, { recursive: true });
+	const image = { ...PROBE_IMAGE, binds: [...PROBE_IMAGE.binds, { source, target: '/opt/app' }] };
 	host = await openProcessHost(
 		{ ...where, daemon: { uid: 0, gid: 0 } },
 		{ clock: systemClock, log: silentLogger, resolveImage: async () => image },
