@@ -135,7 +135,8 @@ export class TestPlatform {
 		if (name === 'postmaster') {
 			const text = readText(join(this.folders.data, 'postgres/data/postmaster.pid'));
 			const pid = Number(text.split('\n')[0]);
-			return pid > 0 && existsSync(`/proc/${pid}`) ? pid : undefined;
+			// Between two servers the file may name the daemon itself.
+			return pid > 0 && readText(`/proc/${pid}/comm`).trim() === 'postgres' ? pid : undefined;
 		}
 		const children = readText(`/proc/${this.#up.pid}/task/${this.#up.pid}/children`)
 			.trim()
