@@ -10,6 +10,9 @@ import type { ProcessTree } from './tree.ts';
 const POLL_MS = 2;
 const FREEZE_TIMEOUT_MS = 10_000;
 const KILL_TIMEOUT_MS = 15_000;
+/** Looks (2 ms apart) after which a tree that does not stand is let pass for a moment, and for how many. */
+const PATIENCE = 50;
+const PASS = 5;
 
 /** The tree whose monitor is `monitor` and whose status file is at `statusPath`; both may be long gone. */
 export function signalTree(clock: Clock, input: { monitor: ProcessName | undefined; statusPath: string }): ProcessTree {
@@ -41,12 +44,16 @@ export function signalTree(clock: Clock, input: { monitor: ProcessName | undefin
 			return pids.length > 0 && pids.every(isStopped);
 		},
 		async freeze({ signal }) {
-			// Repeated until a whole look finds nobody moving: a process may be born between look and signal.
+			// Repeated until a whole look finds nobody moving: a process may be born between look and signal. A parent in vfork waits,
+			// beyond the reach of signals, for the exec of a child that may have been stopped before it: then all go on for a moment.
+			let looks = 0;
 			await until(
 				() => {
 					const moving = inside().filter((pid) => !isStopped(pid));
-					for (const pid of moving) send(pid, 'SIGSTOP');
-					return moving.length === 0;
+					const round = looks++ % PATIENCE;
+					const isPassing = looks > PATIENCE && round < PASS;
+					for (const pid of isPassing ? inside() : moving) send(pid, isPassing ? 'SIGCONT' : 'SIGSTOP');
+					return moving.length === 0 && !isPassing;
 				},
 				FREEZE_TIMEOUT_MS,
 				signal,
