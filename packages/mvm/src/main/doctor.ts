@@ -1,5 +1,5 @@
 // `mvm doctor` without a running platform: what this host has and lacks, found by trying it once. Changes nothing that stays.
-import { accessSync, constants, readFileSync, statfsSync } from 'node:fs';
+import { accessSync, constants, statfsSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { type DoctorReport, isMvmError } from '@mvm/protocol';
 import { systemClock } from '../drivers/clock/system.ts';
@@ -7,6 +7,7 @@ import { probeHost } from '../drivers/runtime/process/probe.ts';
 import { parseConfig } from '../platform/config.ts';
 import { resolvePaths } from '../platform/paths.ts';
 import { readConfig } from './read-config.ts';
+import { swapTotalBytes } from './swap-total.ts';
 
 type Check = DoctorReport['checks'][number];
 
@@ -79,8 +80,8 @@ function diskCheck(dataDir: string): Check {
 }
 
 function swapCheck(isRoot: boolean): Check {
-	const total = Number(/^SwapTotal:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0);
-	if (total > 0) return { name: 'swap', level: 'ok', message: `${Math.round(total / 1024)} MiB`, fix: null };
+	const total = swapTotalBytes();
+	if (total > 0) return { name: 'swap', level: 'ok', message: `${Math.round(total / 1024 ** 2)} MiB`, fix: null };
 	return isRoot
 		? { name: 'swap', level: 'ok', message: 'none: mvm up makes a swap file of its own', fix: null }
 		: {

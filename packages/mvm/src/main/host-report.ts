@@ -1,10 +1,10 @@
 // What `mvm doctor` and the host's view say: versions, sizes, what the driver can do here and what is weaker than it could be.
-import { readFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import type { DoctorReport, HostInfo } from '@mvm/protocol';
 import type { Edge } from '../edge/index.ts';
 import type { Paths } from '../platform/paths.ts';
 import type { Runtime, RuntimeCapabilities } from '../ports/runtime.ts';
+import { swapTotalBytes } from './swap-total.ts';
 
 interface Deps {
 	readonly runtime: Runtime;
@@ -21,12 +21,6 @@ interface Options {
 	readonly signal: AbortSignal;
 }
 
-/** Bytes of swap in use or free, from /proc/meminfo. */
-function swapBytes(): number {
-	const line = /^SwapTotal:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'));
-	return Number(line?.[1] ?? 0) * 1024;
-}
-
 export async function hostInfo(deps: Deps, { signal }: Options): Promise<HostInfo> {
 	const capabilities = await deps.runtime.capabilities({ signal });
 	const address = deps.edge()?.address;
@@ -39,7 +33,7 @@ export async function hostInfo(deps: Deps, { signal }: Options): Promise<HostInf
 		listen: address === undefined ? [] : [`${address.host}:${address.port}`],
 		cpus: availableParallelism(),
 		memoryBytes: totalmem(),
-		swapBytes: swapBytes(),
+		swapBytes: swapTotalBytes(),
 		daemonResidentBytes: process.memoryUsage.rss(),
 		drivers: [driverView(capabilities)],
 		conditions: [...capabilities.conditions],
@@ -78,8 +72,8 @@ export async function doctorReport(deps: Deps, { signal }: Options): Promise<Doc
 			message: c.message,
 			fix: null,
 		})),
-		swapBytes() > 0
-			? { name: 'swap', level: 'ok', message: `${Math.round(swapBytes() / 1_048_576)} MiB`, fix: null }
+		swapTotalBytes() > 0
+			? { name: 'swap', level: 'ok', message: `${Math.round(swapTotalBytes() / 1_048_576)} MiB`, fix: null }
 			: {
 					name: 'swap',
 					level: 'warn',

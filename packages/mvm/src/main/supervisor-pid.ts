@@ -1,9 +1,10 @@
 // Who runs the platform in these folders: a pid with its start time, so that a reused pid is never signalled.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readStat } from '../drivers/runtime/process/process-table.ts';
 
 /** Written by `mvm up` once its folders exist. */
 export function writeSupervisorPid(path: string): void {
-	writeFileSync(path, JSON.stringify({ pid: process.pid, start_ticks: startTicks(process.pid) }), { mode: 0o600 });
+	writeFileSync(path, JSON.stringify({ pid: process.pid, start_ticks: readStat(process.pid)?.startTicks }), { mode: 0o600 });
 }
 
 export function removeSupervisorPid(path: string): void {
@@ -14,18 +15,8 @@ export function removeSupervisorPid(path: string): void {
 export function readSupervisorPid(path: string): number | undefined {
 	try {
 		const { pid, start_ticks: ticks } = JSON.parse(readFileSync(path, 'utf8')) as { pid: number; start_ticks: number };
-		return startTicks(pid) === ticks ? pid : undefined;
+		return readStat(pid)?.startTicks === ticks ? pid : undefined;
 	} catch {
 		return undefined; // no file: nobody is up
-	}
-}
-
-/** Field 22 of /proc/PID/stat (proc(5)); undefined when there is no such process. */
-function startTicks(pid: number): number | undefined {
-	try {
-		const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-		return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
-	} catch {
-		return undefined;
 	}
 }
